@@ -1,0 +1,103 @@
+/**
+ * BGPConfiguration: BGP for all nodes ("default") or one node ("node.<name>"), the mesh above all. The per-node one may
+ * set log level, listen port, prefix advertisements and such only. Absent members: mesh on, AS 64512, port 179.
+ */
+
+import type { LabelMap, Resource } from "../resource.ts";
+
+/** A reference to a Kubernetes Secret; kept, but nothing here can resolve it. */
+export interface BGPPassword {
+  readonly secretKeyRef?: { readonly name?: string; readonly key?: string; readonly optional?: boolean };
+}
+
+/** A community value by name. */
+export interface Community {
+  readonly name: string;
+  /** "aa:nn" (16 bit each) or "aa:nn:mm" (32 bit each). */
+  readonly value: string;
+}
+
+/** Communities (names or values) for the routes inside a prefix. */
+export interface PrefixAdvertisement {
+  readonly cidr: string;
+  readonly communities: readonly string[];
+}
+
+/** What a BGPConfiguration says. */
+export interface BGPConfigurationSpec {
+  readonly logSeverityScreen?: string;
+  readonly nodeToNodeMeshEnabled?: boolean;
+  readonly asNumber?: number;
+  readonly listenPort?: number;
+  readonly bindMode?: "None" | "NodeIP";
+  readonly communities?: readonly Community[];
+  readonly prefixAdvertisements?: readonly PrefixAdvertisement[];
+  readonly nodeMeshPassword?: BGPPassword;
+  /** Go duration text ("2m0s"). */
+  readonly nodeMeshMaxRestartTime?: string;
+  readonly ignoredInterfaces?: readonly string[];
+  readonly localWorkloadPeeringIPV4?: string;
+  readonly localWorkloadPeeringIPV6?: string;
+  readonly programClusterRoutes?: string;
+  readonly ipv4NormalRoutePriority?: number;
+  readonly ipv4ElevatedRoutePriority?: number;
+  readonly ipv6NormalRoutePriority?: number;
+  readonly ipv6ElevatedRoutePriority?: number;
+  readonly serviceClusterIPs?: readonly { readonly cidr?: string }[];
+  readonly serviceExternalIPs?: readonly { readonly cidr?: string }[];
+  readonly serviceLoadBalancerIPs?: readonly { readonly cidr?: string }[];
+  readonly serviceLoadBalancerAggregation?: "Enabled" | "Disabled";
+}
+
+/** The BGP configuration of the fleet or of a node. */
+export type BGPConfiguration = Resource<"BGPConfiguration", BGPConfigurationSpec>;
+
+/** What BGP runs with where the default BGPConfiguration says nothing. */
+export const BGP_DEFAULTS = { asNumber: 64512, listenPort: 179, nodeToNodeMeshEnabled: true } as const;
+
+/** What the `tortie/` annotations of a BGPPeer (or of the default BGPConfiguration, for the mesh) say. */
+export interface PeerAnnotations {
+  readonly passwordFile?: string;
+  /** Seconds: 0 or 3 and more. */
+  readonly holdTime?: number;
+  readonly bfd?: boolean;
+  /** Prefixes accepted from the peer before the session is closed. */
+  readonly maxPrefixes?: number;
+  readonly passive?: boolean;
+  /** The interface of an unnumbered peer. */
+  readonly interface?: string;
+  /** RFC 9234 role of this side. */
+  readonly role?: BgpRole;
+}
+
+/** The roles of RFC 9234 section 3.1 as this side plays them. */
+export const BGP_ROLES = ["provider", "rs", "rs-client", "customer", "peer"] as const;
+export type BgpRole = typeof BGP_ROLES[number];
+
+/** The annotations with a meaning on BGPPeer and BGPConfiguration. */
+export const PEER_ANNOTATIONS = [
+  "tortie/password-file",
+  "tortie/hold-time",
+  "tortie/bfd",
+  "tortie/max-prefixes",
+  "tortie/passive",
+  "tortie/interface",
+  "tortie/role",
+] as const;
+
+/** Reads the `tortie/` annotations; values that a validated resource cannot have are left out. */
+export function peerAnnotations(annotations: LabelMap | undefined): PeerAnnotations {
+  const text = (key: typeof PEER_ANNOTATIONS[number]) => annotations?.[key] || undefined;
+  const number = (value: string | undefined) => value && /^[0-9]+$/.test(value) ? Number(value) : undefined;
+  const flag = (value: string | undefined) => value === "true" ? true : value === "false" ? false : undefined;
+  const all = {
+    passwordFile: text("tortie/password-file"),
+    holdTime: number(text("tortie/hold-time")),
+    bfd: flag(text("tortie/bfd")),
+    maxPrefixes: number(text("tortie/max-prefixes")),
+    passive: flag(text("tortie/passive")),
+    interface: text("tortie/interface"),
+    role: BGP_ROLES.find((role) => role === text("tortie/role")),
+  };
+  return Object.fromEntries(Object.entries(all).filter(([, value]) => value !== undefined));
+}
