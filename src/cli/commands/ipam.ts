@@ -1,0 +1,78 @@
+/** `tortie ipam`: what addresses are given to whom, and the allocator's settings. */
+
+import { buildCommand, buildRouteMap } from "@stricli/core";
+import type { Terminal } from "../terminal.ts";
+import { output, socket, toggle, word } from "./flags.ts";
+
+/** The flags of `ipam show`. */
+export interface ShowFlags {
+  readonly blocks?: boolean;
+  readonly ip?: string;
+  readonly output: "table" | "json";
+  readonly socket?: string;
+}
+
+const show = buildCommand<ShowFlags, [], Terminal>({
+  loader: async () => (await import("../verbs/ipam.ts")).show,
+  parameters: {
+    flags: { blocks: toggle("Show each block"), ip: word("ADDR", "Show who has this address"), output, socket },
+    aliases: { o: "output" },
+  },
+  docs: { brief: "Show pools, blocks or one address" },
+});
+
+const check = buildCommand<{ output: "table" | "json"; socket?: string }, [], Terminal>({
+  loader: async () => (await import("../verbs/ipam.ts")).check,
+  parameters: { flags: { output, socket }, aliases: { o: "output" } },
+  docs: { brief: "Look for addresses without a workload, and for what disagrees; exit 1 when something is found" },
+});
+
+const release = buildCommand<{ ip: string; socket?: string }, [], Terminal>({
+  loader: async () => (await import("../verbs/ipam.ts")).release,
+  parameters: {
+    flags: { ip: { kind: "parsed", parse: String, placeholder: "ADDR", brief: "The address to give back" }, socket },
+  },
+  docs: { brief: "Give back an address that nothing uses any more" },
+});
+
+/** The flags of `ipam configure`. */
+export interface ConfigureFlags {
+  readonly strictAffinity?: boolean;
+  readonly maxBlocksPerHost?: number;
+  readonly socket?: string;
+}
+
+const configure = buildCommand<ConfigureFlags, [], Terminal>({
+  loader: async () => (await import("../verbs/ipam.ts")).configure,
+  parameters: {
+    flags: {
+      strictAffinity: {
+        kind: "parsed",
+        parse: (text: string) => {
+          if (text === "true" || text === "false") return text === "true";
+          throw new Error("write true or false");
+        },
+        optional: true,
+        placeholder: "true|false",
+        brief: "Whether a host may only use blocks of its own",
+      },
+      maxBlocksPerHost: {
+        kind: "parsed",
+        parse: (text: string) => {
+          if (/^[0-9]{1,6}$/.test(text)) return Number(text);
+          throw new Error("write a whole number, 0 for the default");
+        },
+        optional: true,
+        placeholder: "N",
+        brief: "How many blocks a host may hold; needs strict affinity",
+      },
+      socket,
+    },
+  },
+  docs: { brief: "Show or change how addresses are allocated" },
+});
+
+export const ipam = buildRouteMap({
+  routes: { show, check, release, configure },
+  docs: { brief: "Addresses: who has what" },
+});
