@@ -134,6 +134,8 @@ export interface Links {
 export interface RouteChange {
   readonly action: "replace" | "delete";
   readonly route: Route;
+  /** With `replace`: refused with EEXIST where a route of that identity stands, whoever's it is (NLM_F_EXCL). */
+  readonly isExclusive?: boolean;
 }
 
 /** The kernel's routing tables. */
