@@ -59,6 +59,7 @@ export function pack(input: PackInput, output: string): { hash: string; isChange
     const tree = join(staging, "tree");
     Deno.mkdirSync(join(tree, "app"), { recursive: true });
     Deno.copyFileSync(input.program, join(tree, "tortie"));
+    Deno.chmodSync(join(tree, "tortie"), 0o700);
     for (const name of filesUnder(input.bundle)) {
       Deno.mkdirSync(dirname(join(tree, "app", name)), { recursive: true });
       Deno.copyFileSync(join(input.bundle, name), join(tree, "app", name));

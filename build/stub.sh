@@ -64,7 +64,10 @@ unpack() {
   trap 'rm -rf -- "$new"' EXIT
   trap 'exit 1' HUP INT TERM
   why=$({ tail -n "+$payload_line" -- "$self" | gzip -dc | tar -xf - --no-same-owner -C "$new"; } 2>&1) ||
-    cannot_unpack "$(printf '%s\n' "$why" | head -n 1)"
+    case $why in
+      *'No space left'* | *'Wrote only'*) cannot_unpack 'No space left on device' ;;
+      *) cannot_unpack "$(printf '%s\n' "$why" | head -n 1)" ;;
+    esac
   if [ "$(sha256sum 2>&1 <"$new/MANIFEST")" != "$hash  -" ] ||
     ! (cd -- "$new" && sha256sum --check --strict --status MANIFEST); then
     fail "$self is damaged: what it unpacks does not match its hash; install it again"
@@ -83,6 +86,7 @@ usable || (unpack) || exit 1
 exec 9<"$dir/MANIFEST"
 flock -s 9
 [ -f "$dir/MANIFEST" ] || fail 'another version tidied this one away just now; start it again'
+[ -x "$dir/tortie" ] || fail "cannot run $dir/tortie: is $base on a noexec mount? TORTIE_RUNTIME_DIR chooses another"
 export TORTIE_SELF="$self" DENO_DIR="$dir/cache" DENO_NO_UPDATE_CHECK=1 DENO_NO_PACKAGE_JSON=1
 exec "$dir/tortie" run --quiet --allow-all --no-prompt --no-config --no-lock --no-remote --no-npm --cached-only \
   "$dir/app/main.js" "$@"
