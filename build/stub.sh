@@ -78,7 +78,7 @@ unpack() {
 
   for other in "$base"/*/MANIFEST; do
     other=${other%/MANIFEST}
-    [ "$other" = "$dir" ] || flock -n -- "$other/MANIFEST" rm -rf -- "$other"
+    [ "$other" = "$dir" ] || flock -n -- "$other/MANIFEST" rm -rf -- "$other" || :
   done
 }
 

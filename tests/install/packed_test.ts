@@ -204,14 +204,14 @@ Deno.test("unpacking a new version removes the old ones, but not one that runs",
       const reader = child.stdout.getReader();
       await reader.read();
       reader.releaseLock();
-      assert.equal((await run(ended.path, [], { env })).code, 0);
+      assert.deepEqual(await run(ended.path, [], { env }).then(({ code, stderr }) => [code, stderr]), [0, ""]);
       assert.equal((await run(newer.path, [], { env })).code, 0);
       assert.deepEqual(names(base), [running.hash, newer.hash, "lock"].sort());
     } finally {
       await child.stdin.close();
       await child.output();
     }
-    assert.equal((await run(ended.path, [], { env })).code, 0);
+    assert.deepEqual(await run(ended.path, [], { env }).then(({ code, stderr }) => [code, stderr]), [0, ""]);
     assert.deepEqual(names(base), [ended.hash, "lock"].sort());
   }));
 
