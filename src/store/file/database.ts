@@ -17,14 +17,14 @@ const SCHEMA = 1;
 export const FIXED = 0, STORED = 1;
 
 const CREATE = `
-  CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
-  CREATE TABLE IF NOT EXISTS entry (
+  CREATE TABLE meta (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
+  CREATE TABLE entry (
     key TEXT NOT NULL, layer INTEGER NOT NULL, value TEXT NOT NULL, revision INTEGER NOT NULL,
     place TEXT, ttl INTEGER, expires INTEGER, PRIMARY KEY (key, layer)
   ) WITHOUT ROWID;
-  CREATE INDEX IF NOT EXISTS entry_fixed ON entry (key) WHERE layer = 0;
-  CREATE INDEX IF NOT EXISTS entry_expires ON entry (expires) WHERE expires IS NOT NULL;
-  INSERT OR IGNORE INTO meta VALUES ('schema', ${SCHEMA}), ('revision', 0);`;
+  CREATE INDEX entry_fixed ON entry (key) WHERE layer = 0;
+  CREATE INDEX entry_expires ON entry (expires) WHERE expires IS NOT NULL;
+  INSERT INTO meta VALUES ('schema', ${SCHEMA}), ('revision', 0);`;
 
 const PAGE = "SELECT key, layer, value, revision FROM entry WHERE key";
 
@@ -69,8 +69,11 @@ export class Database {
       throw storeErrorOf(error, "", path);
     }
     try {
-      this.#db.exec("PRAGMA busy_timeout = 1000; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL");
-      this.#migrate();
+      this.#db.exec("PRAGMA busy_timeout = 1000");
+      const isNew = this.#isEmpty();
+      if (!isNew) this.#inspect(); // before anything is written to a file that may not be ours
+      this.#db.exec("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL");
+      if (isNew) this.#db.exec(`BEGIN IMMEDIATE; ${CREATE} COMMIT`);
       const prepare = (sql: string) => this.#db.prepare(sql);
       this.#range = rangeReader(this.#db);
       this.#begin = prepare("BEGIN IMMEDIATE");
@@ -158,9 +161,11 @@ export class Database {
     this.#db.close();
   }
 
-  #migrate(): void {
-    const isNew = this.#db.prepare("SELECT count(*) AS n FROM sqlite_schema").get()?.n === 0;
-    if (isNew) this.#db.exec(`BEGIN IMMEDIATE; ${CREATE} COMMIT`);
+  #isEmpty(): boolean {
+    return this.#db.prepare("SELECT count(*) AS n FROM sqlite_schema").get()?.n === 0;
+  }
+
+  #inspect(): void {
     const schema = this.#meta("schema");
     if (schema === undefined) throw corrupt(this.path, "its schema version is missing");
     if (schema > SCHEMA) {
