@@ -64,6 +64,17 @@ apt_install() {
   DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "$@"
 }
 
+# True if the unit was enabled and now is not. Packages enable theirs even where there is no systemctl (yet).
+disable_unit() {
+  if command -v systemctl >/dev/null; then
+    systemctl is-enabled --quiet "$1" 2>/dev/null && systemctl disable --quiet "$1" 2>/dev/null
+  else
+    # It refuses to work but for dpkg, which says so by this variable.
+    DPKG_MAINTSCRIPT_PACKAGE=tortie deb-systemd-helper was-enabled "$1" >/dev/null 2>&1 &&
+      DPKG_MAINTSCRIPT_PACKAGE=tortie deb-systemd-helper disable "$1" >/dev/null 2>&1
+  fi
+}
+
 # A package's daemon neither starts now (policy-rc.d) nor at boot (its units are disabled again).
 install_packages() {
   local missing unit
@@ -86,9 +97,8 @@ install_packages() {
   run_cleanup
   cleanup=()
 
-  command -v systemctl >/dev/null || return 0
   while read -r unit; do
-    if systemctl disable --quiet "$unit" 2>/dev/null; then
+    if disable_unit "$unit"; then
       say "disabled ${unit}: it was installed for tortie's lab and tests, and does not start at boot"
     fi
   done < <(dpkg-query -L "${missing[@]}" | sed -nE 's#^(/usr)?/lib/systemd/system/([^/@]+\.(service|socket|timer))$#\2#p' | sort -u)
