@@ -1,0 +1,53 @@
+/**
+ * The second connection of a peer, until the collision is resolved (RFC 4271 6.8).
+ *
+ * A collision is looked at when the rival's OPEN comes in: against an Established primary it loses; against one in
+ * OpenConfirm the connection that the higher BGP identifier opened stays; one in OpenSent it overtakes.
+ */
+
+import { CEASE_COLLISION, ERR_CEASE } from "../wire/notification.ts";
+import { cancel, close, dropRival, notify, rivalHold, stay, timer } from "./moves.ts";
+import { negotiate } from "./negotiate.ts";
+import { confirm } from "./open_sent.ts";
+import type { Connection, Event, Fsm, Step } from "./state.ts";
+
+export function stepRival(fsm: Fsm, rival: Connection, event: Event): Step {
+  switch (event.type) {
+    case "connected": {
+      const opened = { ...rival, isUp: true, isOpenSent: true };
+      return stay({ ...fsm, rival: opened }, { type: "send-open", id: rival.id }, rivalHold());
+    }
+    case "closed":
+    case "notification":
+      return stay({ ...fsm, rival: undefined }, close(rival.id), ...cancel("rivalHold"));
+    case "fault":
+      return dropRival(fsm, event.fault.code, event.fault.subcode, event.fault.data);
+    case "keepalive":
+    case "unexpected":
+      return dropRival(fsm, 5, 1);
+    case "open": {
+      const negotiated = negotiate(fsm.config.local, event.message);
+      if ("kind" in negotiated) return dropRival(fsm, negotiated.code, negotiated.subcode, negotiated.data);
+      const { primary } = fsm;
+      if (!primary || fsm.name === "Established") return dropRival(fsm, ERR_CEASE, CEASE_COLLISION);
+      if (fsm.name === "OpenConfirm") {
+        const doesRivalWin = rival.isOutgoing === negotiated.isOurIdHigher;
+        if (!doesRivalWin) return dropRival(fsm, ERR_CEASE, CEASE_COLLISION);
+        const next = confirm({ ...fsm, rival: undefined }, rival, negotiated);
+        return {
+          fsm: next.fsm,
+          effects: [
+            notify(primary.id, ERR_CEASE, CEASE_COLLISION),
+            close(primary.id),
+            ...cancel("rivalHold"),
+            ...next.effects,
+          ],
+        };
+      }
+      const next = confirm({ ...fsm, rival: primary }, rival, negotiated);
+      return { fsm: next.fsm, effects: [...next.effects, timer("rivalHold", fsm.config.openHold, false)] };
+    }
+    default:
+      return stay(fsm);
+  }
+}
