@@ -6,7 +6,7 @@
  * (format, lint, types) that fails, a folder that is stopped, and one that ends without a summary or with a failing
  * status and no failed test, each count as one failure.
  */
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { addSummaries, formatSummary, parseSummary, type Summary } from "./summary.ts";
 
@@ -82,7 +82,7 @@ async function main(args: string[]): Promise<number> {
 
   const groups = positionals.length > 0 ? positionals : groupsOf([...Deno.readDirSync(join(root, "tests"))]);
   for (const group of groups) {
-    if (!hasTests(join(root, group))) continue;
+    if (!hasTests(resolve(root, group))) continue;
     const seconds = (deadline - performance.now()) / 1000;
     if (seconds > 1) summaries.push(...await runGroup(group, seconds));
     else {
