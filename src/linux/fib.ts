@@ -12,7 +12,16 @@ import { NetlinkError } from "../netlink/error.ts";
 import type { Exchange } from "../netlink/exchange.ts";
 import { type Ack, NLM_F_ACK, NLM_F_REQUEST, putMessage } from "../netlink/message.ts";
 import { askBatch, type Pause, refusal, type Request } from "../netlink/request.ts";
-import { deleteRoute, describeRoute, getRoutes, readRoute, replaceRoute, routeOf, RouteRow } from "../netlink/route.ts";
+import {
+  addRoute,
+  deleteRoute,
+  describeRoute,
+  getRoutes,
+  readRoute,
+  replaceRoute,
+  routeOf,
+  RouteRow,
+} from "../netlink/route.ts";
 import type { RouteBatch } from "../netlink/route_batch.ts";
 import { makePause } from "./pause.ts";
 
@@ -127,9 +136,9 @@ function applyBatch(
   try {
     askBatch(exchange, "change routes", { bytes: writer.view(), first, count: sent.length }, (index, ack) => {
       const changeAt = sent[index]!;
-      const { action, route } = changes[changeAt]!;
-      if (action === "delete" && ack.errno === ESRCH) return;
-      results[changeAt] = refusal(describeRoute(action === "delete" ? "del" : "replace", route), ack);
+      const change = changes[changeAt]!;
+      if (change.action === "delete" && ack.errno === ESRCH) return;
+      results[changeAt] = refusal(describeChange(change), ack);
     });
   } catch (error) {
     if (!(error instanceof NetlinkError)) throw error;
@@ -139,12 +148,18 @@ function applyBatch(
 }
 
 /** The change as a request; a route that no message can hold is refused here. */
-function requestFor({ action, route }: RouteChange, refuse: (error: NetlinkError) => void): Request | undefined {
+function requestFor(change: RouteChange, refuse: (error: NetlinkError) => void): Request | undefined {
+  const { action, route, isExclusive } = change;
   try {
-    return action === "delete" ? deleteRoute(route) : replaceRoute(route);
+    if (action === "delete") return deleteRoute(route);
+    return isExclusive ? addRoute(route) : replaceRoute(route);
   } catch (error) {
     if (!(error instanceof RangeError)) throw error;
-    refuse(new NetlinkError(describeRoute("replace", route), EINVAL, errnoCode(EINVAL), error.message));
+    refuse(new NetlinkError(describeChange(change), EINVAL, errnoCode(EINVAL), error.message));
     return undefined;
   }
+}
+
+function describeChange({ action, route, isExclusive }: RouteChange): string {
+  return describeRoute(action === "delete" ? "del" : isExclusive ? "add" : "replace", route);
 }

@@ -17,7 +17,7 @@ import { Ip } from "../lib/ip.ts";
 import { AF_INET, AF_INET6, familyOf } from "./address.ts";
 import { eachAttribute, putBytes, putNest, putU32, u16At, u32At, u32beAt } from "./attribute.ts";
 import { MalformedError } from "./malformed.ts";
-import { NLM_F_CREATE, NLM_F_REPLACE } from "./message.ts";
+import { NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE } from "./message.ts";
 import type { Request } from "./request.ts";
 
 export const RTM_NEWROUTE = 24;
@@ -293,6 +293,11 @@ export function replaceRoute(route: RouteMessage): Request {
   };
 }
 
+/** Adds the route; refused with EEXIST where one of that destination, table and metric stands. */
+export function addRoute(route: RouteMessage): Request {
+  return { ...replaceRoute(route), operation: describeRoute("add", route), flags: NLM_F_CREATE | NLM_F_EXCL };
+}
+
 /**
  * Removes the route that agrees in everything given: type, protocol, scope, metric, source and paths, so that another
  * owner's route to the same destination stays. In IPv4 the kernel takes metric 0 as "any" once metric 0 itself is gone.
@@ -312,7 +317,7 @@ export function deleteRoute(route: RouteMessage): Request {
 }
 
 /** The change in the words of `ip`: "route replace blackhole 10.0.0.0/8 table 100". */
-export function describeRoute(verb: "replace" | "del", route: RouteMessage): string {
+export function describeRoute(verb: "add" | "replace" | "del", route: RouteMessage): string {
   const { type, destination, nexthops, table } = route;
   const paths = nexthops.map((hop) =>
     `${hop.gateway ? ` via ${hop.gateway}` : ""}${hop.ifindex ? ` dev ${hop.ifindex}` : ""}`
