@@ -194,6 +194,9 @@ Deno.test("deno compile takes the arguments and embeds the workers, and what doe
     assert.equal(code, 0, stderr);
     const embedded = await run("grep", ["-c", "--text", "-e", "speaker/worker.js", output]);
     assert.ok(Number(embedded.stdout) > 0, "the worker is not in the executable");
+    Deno.renameSync(output, join(folder, "first"));
+    await run(Deno.execPath(), args, { env: standIn });
+    assert.equal((await run("cmp", [output, join(folder, "first")])).code, 0, "made again it is not the same");
 
     const before = Deno.env.get("DENORT_BIN");
     Deno.env.set("DENORT_BIN", Deno.execPath());
