@@ -102,9 +102,17 @@ export function tryParseIpNet(text: string): IpNet | undefined {
   return { ip, length: Number(lengthText) };
 }
 
+/** Whether no bit past `length` is set. */
+function isMasked({ bytes }: Ip, length: number): boolean {
+  const whole = length >> 3;
+  if (bytes[whole]! & (0xff >> (length & 7))) return false;
+  for (let i = whole + 1; i < bytes.length; i++) if (bytes[i] !== 0) return false;
+  return true;
+}
+
 /** Clears the bits of the address past `length`. */
 function maskIp(ip: Ip, length: number): Ip {
-  if (length === ip.bits) return ip;
+  if (length === ip.bits || isMasked(ip, length)) return ip;
   const bytes = ip.bytes.slice();
   for (let i = 0; i < bytes.length; i++) {
     const kept = Math.min(8, Math.max(0, length - 8 * i));

@@ -114,6 +114,13 @@ export class RouteRow {
   /** RTA_MULTIPATH's value. */
   multipathAt = -1;
   multipathEnd = -1;
+  #lastGateway: Ip | undefined;
+
+  /** The IPv4 gateway as an address; neighbouring routes often share it, so the last one is kept. */
+  gatewayIp(): Ip {
+    if (this.#lastGateway?.toNumber() === this.gateway) return this.#lastGateway;
+    return this.#lastGateway = Ip.fromNumber(this.gateway);
+  }
 }
 
 /**
@@ -210,13 +217,15 @@ export function decodeRoute(body: Uint8Array): RouteMessage | undefined {
 export function routeOf(row: RouteRow): RouteMessage {
   const { bytes, family, type, table, protocol, scope, metric } = row;
   const size = family === AF_INET ? 4 : 16;
-  const network = row.destinationAt < 0
-    ? new Uint8Array(size)
-    : bytes.subarray(row.destinationAt, row.destinationAt + size);
+  const network = family === AF_INET
+    ? Ip.fromNumber(row.destination)
+    : row.destinationAt < 0
+    ? Ip.fromBytes(new Uint8Array(16))
+    : ipOf(bytes, row.destinationAt, family);
   const typeName = ROUTE_TYPES[type];
   if (!typeName) throw new MalformedError("rtm_type", 0);
   return {
-    destination: Cidr.of(Ip.fromBytes(network), row.length),
+    destination: Cidr.of(network, row.length),
     type: typeName,
     table,
     protocol,
@@ -231,7 +240,11 @@ function nexthopsOf(row: RouteRow): NexthopMessage[] {
   const { bytes, multipathEnd, gatewayAt, gatewayFamily, ifindex } = row;
   if (row.multipathAt < 0) {
     if (gatewayAt < 0 && ifindex === 0) return [];
-    const gateway = gatewayAt < 0 ? undefined : ipOf(bytes, gatewayAt, gatewayFamily);
+    const gateway = gatewayAt < 0
+      ? undefined
+      : gatewayFamily === AF_INET
+      ? row.gatewayIp()
+      : ipOf(bytes, gatewayAt, gatewayFamily);
     return [nexthop(gateway, ifindex, row.flags, 1)];
   }
   const nexthops: NexthopMessage[] = [];
