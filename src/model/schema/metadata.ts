@@ -1,0 +1,114 @@
+/**
+ * Schema of metadata: names by kind, namespaces, labels and annotations. What `tortie/` annotations say is validated here
+ * like a field.
+ */
+
+import { z } from "zod";
+import { kindEntry } from "../kinds.ts";
+import { nearest } from "../nearest.ts";
+import { BGP_ROLES, PEER_ANNOTATIONS } from "../resources/bgp_configuration.ts";
+import type { Kind } from "../resources/mod.ts";
+import { annotations, checkInterface, checkName, type Complaint, labels, strict, text } from "./fields.ts";
+import { problem } from "./issue.ts";
+
+const LABEL = "[a-z0-9](?:[-a-z0-9]*[a-z0-9])?";
+const TIER_NAME = new RegExp(`^${LABEL}$`);
+const GLOBAL_POLICY_NAME = new RegExp(`^(?:${LABEL}\\.)?${LABEL}$`);
+const POLICY_NAME = new RegExp(`^(?:${LABEL}(?:\\.${LABEL})?|(?:knp|ossg)\\.default\\.${LABEL}(?:\\.${LABEL})*)$`);
+/** A container id in the name of an endpoint may hold capitals. */
+const ENDPOINT_NAME = /^[a-zA-Z0-9]([-a-zA-Z0-9]*[a-zA-Z0-9])?(\.[a-zA-Z0-9]([-a-zA-Z0-9]*[a-zA-Z0-9])?)*$/;
+
+/** The schema of the metadata of a kind. */
+export function metadataSchema(kind: Kind) {
+  const { namespaced } = kindEntry(kind);
+  return strict({
+    name: text((value) => checkKindName(kind, value)),
+    namespace: namespaced ? text(checkName).default("default") : z.literal("").transform(() => undefined).optional(),
+    labels: kind === "NetworkSet" || kind === "GlobalNetworkSet" ? setLabels.optional() : labels.optional(),
+    annotations: annotations.check((context) => checkOwnAnnotations(kind, context)).optional(),
+    uid: z.string().optional(),
+    creationTimestamp: z.string().optional(),
+    // What tools print and people paste back; it is not stored.
+    resourceVersion: z.string().optional(),
+    generation: z.number().optional(),
+    selfLink: z.string().optional(),
+  });
+}
+
+const setLabels = labels.check((context) => {
+  if (!Object.hasOwn(context.value, "projectcalico.org/namespace")) return;
+  problem(context, "is reserved", { path: ["projectcalico.org/namespace"], atKey: true, hint: "remove it" });
+});
+
+function checkKindName(kind: Kind, value: string): Complaint {
+  const complaint = kind === "WorkloadEndpoint" && ENDPOINT_NAME.test(value) ? undefined : checkName(value);
+  if (complaint) return complaint;
+  const only = kindEntry(kind).onlyNames;
+  if (only && !only.some((name) => name.endsWith(".") ? value.startsWith(name) && value !== name : value === name)) {
+    const names = only.map((name) => name.endsWith(".") ? `${name}<node>` : name).join(" or ");
+    return [`${JSON.stringify(value)} is not a name for a ${kind}`, { hint: `name it ${names}` }];
+  }
+  switch (kind) {
+    case "Tier":
+      return TIER_NAME.test(value) && value.length <= 63 ? undefined : notFit(value, "no dots, at most 63 characters");
+    case "GlobalNetworkPolicy":
+    case "StagedGlobalNetworkPolicy":
+      return GLOBAL_POLICY_NAME.test(value) ? undefined : notFit(value, "one dot at most, after the name of the tier");
+    case "NetworkPolicy":
+    case "StagedNetworkPolicy":
+      return POLICY_NAME.test(value) ? undefined : notFit(value, "one dot at most, after the name of the tier");
+    default:
+      return undefined;
+  }
+}
+
+function notFit(value: string, hint: string): Complaint {
+  return [`${JSON.stringify(value)} is not a name for this kind`, { hint }];
+}
+
+const CHECKS: Readonly<Record<typeof PEER_ANNOTATIONS[number], (value: string) => string | undefined>> = {
+  "tortie/password-file": (value) => value.startsWith("/") ? undefined : "the path of a file, starting with /",
+  "tortie/hold-time": (value) =>
+    /^[0-9]+$/.test(value) && Number(value) <= 65535 && Number(value) !== 1 && Number(value) !== 2
+      ? undefined
+      : "seconds: 0 (never), or 3 to 65535",
+  "tortie/bfd": flag,
+  "tortie/max-prefixes": (value) =>
+    /^[1-9][0-9]{0,8}$/.test(value) ? undefined : "the most prefixes that the peer may send",
+  "tortie/passive": flag,
+  "tortie/interface": (value) =>
+    value !== "*" && checkInterface(value) === undefined ? undefined : "the name of an interface",
+  "tortie/role": (value) =>
+    BGP_ROLES.some((role) => role === value) ? undefined : `one of ${BGP_ROLES.join(", ")} (RFC 9234)`,
+};
+
+function flag(value: string): string | undefined {
+  return value === "true" || value === "false" ? undefined : '"true" or "false", in quotes';
+}
+
+interface AnnotationContext {
+  readonly value: Record<string, string>;
+  readonly issues: unknown[];
+}
+
+function checkOwnAnnotations(kind: Kind, context: AnnotationContext): void {
+  const isPeer = kind === "BGPPeer" || kind === "BGPConfiguration";
+  for (const [key, value] of Object.entries(context.value)) {
+    if (!key.startsWith("tortie/")) continue;
+    const known = PEER_ANNOTATIONS.find((annotation) => annotation === key);
+    if (!known) {
+      const near = nearest(key, PEER_ANNOTATIONS);
+      const hint = near ? `did you mean ${near}?` : `known: ${PEER_ANNOTATIONS.join(", ")}`;
+      problem(context, "is not a known annotation", { path: [key], atKey: true, hint });
+    } else if (!isPeer) {
+      problem(context, `has no meaning on a ${kind}`, {
+        path: [key],
+        atKey: true,
+        hint: "put it on a BGPPeer, or on the BGPConfiguration default for the mesh",
+      });
+    } else {
+      const hint = CHECKS[known](value);
+      if (hint) problem(context, `${JSON.stringify(value)} is not allowed`, { path: [key], hint });
+    }
+  }
+}
