@@ -21,50 +21,49 @@ type Query = Readonly<Record<string, string | boolean | number | undefined>>;
 /** The API of the node that listens on the socket; nothing is connected before the first call. */
 export function connectApi(socket: string): ApiClient {
   // The shapes are the server's: both ends are the same program, so answers are not checked again.
-  const call = async <T>(method: string, path: string, query: Query = {}, body?: unknown): Promise<T> =>
-    await roundTrip(socket, method, path + queryText(query), body) as T;
+  const call = async <T>(method: string, path: readonly string[], query: Query = {}, body?: unknown): Promise<T> =>
+    await roundTrip(socket, method, pathText(path) + queryText(query), body) as T;
   const write = (verb: string) => (resource: unknown, choice: WriteChoice = {}) =>
-    call<never>("POST", `/v1/resources/${verb}`, { dryRun: choice.dryRun }, resource);
-  const resourcePath = ({ kind, name }: { readonly kind: string; readonly name: string }) =>
-    `/v1/resources/${segment(kind)}/${segment(name)}`;
+    call<never>("POST", ["resources", verb], { dryRun: choice.dryRun }, resource);
   return {
     resources: {
-      list: (kind, filter = {}) => call("GET", `/v1/resources/${kind}`, { ...filter }),
-      get: (id) => call("GET", resourcePath(id), { namespace: id.namespace }),
+      list: (kind, filter = {}) => call("GET", ["resources", kind], { ...filter }),
+      get: ({ kind, name, namespace }) => call("GET", ["resources", kind, name], { namespace }),
       apply: write("apply"),
       create: write("create"),
       replace: write("replace"),
-      delete: (id, choice = {}) => call("DELETE", resourcePath(id), { namespace: id.namespace, dryRun: choice.dryRun }),
+      delete: ({ kind, name, namespace }, { dryRun } = {}) =>
+        call("DELETE", ["resources", kind, name], { namespace, dryRun }),
       watch: (kind, filter = {}) => watch(socket, kind, filter),
     },
     workloads: {
-      attach: (request) => call("POST", "/v1/workloads", {}, request),
-      detach: (name) => call("DELETE", `/v1/workloads/${segment(name)}`),
-      list: () => call("GET", "/v1/workloads"),
+      attach: (request) => call("POST", ["workloads"], {}, request),
+      detach: (name) => call("DELETE", ["workloads", name]),
+      list: () => call("GET", ["workloads"]),
     },
     ipam: {
-      show: () => call("GET", "/v1/ipam/pools"),
-      showBlocks: () => call("GET", "/v1/ipam/blocks"),
-      showIp: (ip) => call("GET", `/v1/ipam/addresses/${segment(ip)}`),
-      check: () => call("GET", "/v1/ipam/check"),
-      release: (ip) => call("DELETE", `/v1/ipam/addresses/${segment(ip)}`),
-      configure: (change) => call("PATCH", "/v1/ipam/settings", {}, change),
+      show: () => call("GET", ["ipam", "pools"]),
+      showBlocks: () => call("GET", ["ipam", "blocks"]),
+      showIp: (ip) => call("GET", ["ipam", "addresses", ip]),
+      check: () => call("GET", ["ipam", "check"]),
+      release: (ip) => call("DELETE", ["ipam", "addresses", ip]),
+      configure: (change) => call("PATCH", ["ipam", "settings"], {}, change),
     },
     bgp: {
-      peers: () => call("GET", "/v1/bgp/peers"),
-      routes: (query = {}) => call("GET", "/v1/bgp/routes", { ...query }),
-      explain: (prefix) => call("GET", "/v1/bgp/explain", { prefix }),
+      peers: () => call("GET", ["bgp", "peers"]),
+      routes: (query = {}) => call("GET", ["bgp", "routes"], { ...query }),
+      explain: (prefix) => call("GET", ["bgp", "explain"], { prefix }),
     },
-    policy: { explain: (query) => call("GET", "/v1/policy/explain", { ...query }) },
-    status: () => call("GET", "/v1/status"),
-    reload: () => call("POST", "/v1/reload"),
+    policy: { explain: (query) => call("GET", ["policy", "explain"], { ...query }) },
+    status: () => call("GET", ["status"]),
+    reload: () => call("POST", ["reload"]),
   };
 }
 
-function segment(text: string): string {
+function pathText(path: readonly string[]): string {
   // An empty name would make another path of this one.
-  if (text === "") throw new ApiError("invalid", "the name is empty");
-  return encodeURIComponent(text);
+  if (path.includes("")) throw new ApiError("invalid", "the name is empty");
+  return `/v1/${path.map(encodeURIComponent).join("/")}`;
 }
 
 function queryText(query: Query): string {
@@ -103,7 +102,7 @@ async function roundTrip(socket: string, method: string, target: string, body: u
 async function* watch(socket: string, kind: string, filter: ResourceFilter): AsyncGenerator<ResourceEvent> {
   const conn = await dial(socket, performance.now() + BUSY_MS);
   try {
-    const target = `/v1/resources/${kind}${queryText({ ...filter, watch: true })}`;
+    const target = pathText(["resources", kind]) + queryText({ ...filter, watch: true });
     const { head, reader } = await send(conn, "GET", target, undefined);
     const status = Number(head.start[1]);
     if (status !== 200) throw refusal(status, new TextDecoder().decode(await reader.rest(MAX_ANSWER)));
