@@ -12,7 +12,7 @@ import { type DesiredLink, LinkReconciler } from "./link_reconciler.ts";
 import { type LinkChange, LinkTable } from "./link_table.ts";
 import { NeighbourReconciler } from "./neighbour_reconciler.ts";
 import type { Address, Kernel, KernelEvent, Link, Neighbour, Route } from "./ports.ts";
-import { RouteReconciler } from "./route_reconciler.ts";
+import { isSameRoute, routeKey, RouteReconciler } from "./route_reconciler.ts";
 import { SysctlReconciler } from "./sysctl_reconciler.ts";
 import { type Failure, resyncInterval } from "./table_reconciler.ts";
 
@@ -44,6 +44,8 @@ export interface Dataplane {
   /** When `apply` is next worth calling without an event, on the clock's monotonic time. */
   nextDue(): number;
   failures(): Failure[];
+  /** Whether the route stands in the kernel as it is, as far as is known. */
+  stands(route: Route): boolean;
 }
 
 /** Makes the reconcilers; `isTunnel` says of which links the addresses are all ours. */
@@ -132,6 +134,11 @@ export function makeDataplane(
       return Math.min(...tables.map((table) => table.nextDue()), lastLinkRead + resyncInterval);
     },
     failures,
+    stands: (route) => {
+      const key = routeKey(route);
+      const actual = routes.actualAt(key);
+      return actual !== undefined && isSameRoute(route, actual) && !routes.hasFailed(key);
+    },
   };
 }
 

@@ -110,6 +110,11 @@ export class TableReconciler<D, A> {
     return this.#actual.get(key);
   }
 
+  /** Whether the last try to write the key was refused. */
+  hasFailed(key: string): boolean {
+    return this.#failures.has(key);
+  }
+
   /** Takes note that the key now holds `actual`, or nothing that is ours. */
   observe(key: string, actual: A | undefined): void {
     this.#overtaking?.set(key, actual);

@@ -1,0 +1,166 @@
+/**
+ * The agent's loop: what changed in the store or the kernel wakes it, it computes desired, applies firewall, then
+ * everything else, and sleeps until the next event or the next retry.
+ *
+ *     store watch, kernel events -> poke -> [ refresh links -> desired -> firewall -> dataplane -> waiters ] -> sleep
+ *
+ * One round at a time; pokes during a round cause one more. Until the store's first listing is in, nothing is applied, so
+ * nothing that stands is removed. A round that fails as a whole is logged and tried again.
+ */
+
+import type { Dataplane, DesiredState } from "../dataplane/dataplane.ts";
+import type { Kernel } from "../dataplane/ports.ts";
+import type { Failure } from "../dataplane/table_reconciler.ts";
+import type { Clock } from "../lib/clock.ts";
+import type { Log } from "../lib/log.ts";
+
+/** The firewall as the loop sees it: it is applied before routes, and a failure of it holds them back. */
+export interface FirewallStage {
+  /** Computes what should be from the state of the snapshot; called when the snapshot or the links changed. */
+  desire(): void;
+  /** Applies what is not applied yet; what is returned could not be. */
+  apply(): Promise<readonly Failure[]>;
+  /** When `apply` is next worth calling, on the clock's monotonic time. */
+  nextDue(): number;
+  /** Whether the policy of the endpoint stands in the kernel. */
+  stands(endpoint: string): boolean;
+}
+
+/** The state of the dataplane for people. */
+export interface DataplaneStatus {
+  readonly inSync: boolean;
+  readonly lastError: string | null;
+}
+
+/** The running loop. */
+export interface Loop {
+  /** Something changed: the snapshot, so that desired has to be computed, or only the kernel. */
+  poke(what: "snapshot" | "kernel"): void;
+  /** Resolves to true once `condition` holds after a round, to false after `timeout` milliseconds. */
+  until(condition: () => boolean, timeout: number): Promise<boolean>;
+  status(): DataplaneStatus;
+  failures(): readonly Failure[];
+  /** Ends the loop after the round that is under way; the kernel is left as it is. */
+  stop(): Promise<void>;
+}
+
+/** What the loop works with. */
+export interface LoopParts {
+  readonly kernel: Kernel;
+  readonly dataplane: Dataplane;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly isInSync: () => boolean;
+  readonly compute: () => DesiredState;
+  readonly firewall?: FirewallStage | undefined;
+  /** Called after each round. */
+  readonly afterRound?: () => void;
+}
+
+/** Milliseconds until a round that failed as a whole is tried again, and the shortest sleep between two rounds. */
+const roundRetry = 1_000, shortestSleep = 1;
+
+/** Starts the loop; it subscribes to the kernel first, then waits for the store. */
+export function startLoop(parts: LoopParts): Loop {
+  const { kernel, dataplane, clock, log, firewall } = parts;
+  const waiters = new Set<() => void>();
+  let wake: (() => void) | undefined;
+  let isPoked = true, mustCompute = true, isStopped = false, hasRun = false;
+  let failures: readonly Failure[] = [];
+  let lastReport = "";
+
+  const poke = (what: "snapshot" | "kernel") => {
+    if (what === "snapshot") mustCompute = true;
+    isPoked = true;
+    wake?.();
+  };
+  const unwatch = kernel.watch((event) => {
+    if (dataplane.observe(event)) poke(event.type === "link" || event.type === "resync" ? "snapshot" : "kernel");
+  });
+
+  const report = (found: readonly Failure[]) => {
+    failures = found;
+    const text = found.map(({ error }) => error.message).sort().join("\n");
+    if (text === lastReport) return;
+    lastReport = text;
+    if (text === "") log.info("the dataplane is as desired");
+    for (const { table, key, error } of found.slice(0, 10)) log.warn("could not apply", { table, key, error });
+    if (found.length > 10) log.warn("could not apply more", { count: found.length - 10 });
+  };
+
+  const round = async () => {
+    if (await dataplane.refreshLinks()) mustCompute = true;
+    if (mustCompute) {
+      mustCompute = false;
+      dataplane.desire(parts.compute());
+      firewall?.desire();
+    }
+    const refused = await firewall?.apply() ?? [];
+    // Without its policy a new workload must not become reachable; what stands stays, and repairs go on.
+    const { failures } = await dataplane.apply({ mayRemove: true });
+    hasRun = true;
+    report([...refused, ...failures]);
+  };
+
+  const sleep = async (ms: number) => {
+    if (isPoked || isStopped) return;
+    await new Promise<void>((resolve) => {
+      const cancel = clock.after(ms, resolve);
+      wake = () => {
+        cancel();
+        resolve();
+      };
+    });
+    wake = undefined;
+  };
+
+  const run = async () => {
+    while (!isStopped) {
+      isPoked = false;
+      let due = Infinity;
+      if (parts.isInSync()) {
+        try {
+          await round();
+          due = Math.min(dataplane.nextDue(), firewall?.nextDue() ?? Infinity) - clock.monotonic();
+        } catch (error) {
+          log.error("a round of the dataplane failed", { error });
+          report([{ table: "loop", key: "", error: error instanceof Error ? error : new Error(String(error)) }]);
+          mustCompute = true;
+          due = roundRetry;
+        }
+        for (const waiter of waiters) waiter();
+        parts.afterRound?.();
+      }
+      await sleep(Math.min(Math.max(due, shortestSleep), 60_000));
+    }
+  };
+  const running = run();
+
+  return {
+    poke,
+    until: (condition, timeout) => {
+      if (condition()) return Promise.resolve(true);
+      return new Promise((resolve) => {
+        const end = (result: boolean) => {
+          waiters.delete(check);
+          cancel();
+          resolve(result);
+        };
+        const check = () => void (condition() && end(true));
+        const cancel = clock.after(timeout, () => end(condition()));
+        waiters.add(check);
+      });
+    },
+    status: () => ({
+      inSync: hasRun && parts.isInSync() && failures.length === 0,
+      lastError: failures[0]?.error.message ?? null,
+    }),
+    failures: () => failures,
+    stop: async () => {
+      isStopped = true;
+      unwatch();
+      wake?.();
+      await running;
+    },
+  };
+}
