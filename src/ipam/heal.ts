@@ -72,10 +72,12 @@ async function healBlocks(context: IpamContext, host: string) {
   for (const listed of await listBlocks(context.store)) {
     const read = readListed(listed);
     if (!read) continue;
-    const isOrphan = read.block.affinity === hostAffinity(host) && !claimed.has(listed.cidr.toString());
-    if (isEmptyBlock(read.block) && (isOrphan || read.block.affinity === null)) {
-      if (await deleteBlock(context.store, read)) deleted.push(listed.cidr.toString());
-    } else if (isOrphan && await claimBlock(context, host, listed.cidr)) confirmed.push(listed.cidr.toString());
+    const cidr = listed.cidr.toString();
+    if (read.block.affinity === null && isEmptyBlock(read.block)) {
+      if (await deleteBlock(context.store, read)) deleted.push(cidr);
+    } else if (read.block.affinity === hostAffinity(host) && !claimed.has(cidr)) {
+      if (await claimBlock(context, host, listed.cidr)) confirmed.push(cidr);
+    }
   }
   return { confirmed, deleted };
 }
