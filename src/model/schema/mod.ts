@@ -116,6 +116,12 @@ function checkNameAgainstSpec(kind: Kind, context: ResourceContext): void {
       });
     }
   }
+  if (kind === "FelixConfiguration" && spec.nodeSelector && (name === "default" || name.startsWith("node."))) {
+    problem(context, `has no meaning on ${name}`, {
+      path: ["spec", "nodeSelector"],
+      hint: "its name says which nodes",
+    });
+  }
   if (kind === "WorkloadEndpoint") checkEndpointName(name, spec, context);
 }
 
