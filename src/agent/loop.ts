@@ -36,8 +36,10 @@ export interface DataplaneStatus {
 export interface Loop {
   /** Something changed: the snapshot, so that desired has to be computed, or only the kernel. */
   poke(what: "snapshot" | "kernel"): void;
-  /** Resolves to true once `condition` holds after a round, to false after `timeout` milliseconds. */
+  /** Resolves to true once `condition` holds after a round, to false after `timeout` milliseconds or at the end. */
   until(condition: () => boolean, timeout: number): Promise<boolean>;
+  /** Whether everything heard of so far went through a whole round. */
+  isIdle(): boolean;
   status(): DataplaneStatus;
   failures(): readonly Failure[];
   /** Ends the loop after the round that is under way; the kernel is left as it is. */
@@ -63,9 +65,9 @@ const roundRetry = 1_000, shortestSleep = 1;
 /** Starts the loop; it subscribes to the kernel first, then waits for the store. */
 export function startLoop(parts: LoopParts): Loop {
   const { kernel, dataplane, clock, log, firewall } = parts;
-  const waiters = new Set<() => void>();
+  const waiters = new Map<() => void, (result: boolean) => void>();
   let wake: (() => void) | undefined;
-  let isPoked = true, mustCompute = true, isStopped = false, hasRun = false;
+  let isPoked = true, mustCompute = true, isStopped = false, hasRun = false, isInRound = false;
   let failures: readonly Failure[] = [];
   let lastReport = "";
 
@@ -120,6 +122,7 @@ export function startLoop(parts: LoopParts): Loop {
       let due = Infinity;
       if (parts.isInSync()) {
         try {
+          isInRound = true;
           await round();
           due = Math.min(dataplane.nextDue(), firewall?.nextDue() ?? Infinity) - clock.monotonic();
         } catch (error) {
@@ -128,7 +131,8 @@ export function startLoop(parts: LoopParts): Loop {
           mustCompute = true;
           due = roundRetry;
         }
-        for (const waiter of waiters) waiter();
+        isInRound = false;
+        for (const check of [...waiters.keys()]) check();
         parts.afterRound?.();
       }
       await sleep(Math.min(Math.max(due, shortestSleep), 60_000));
@@ -140,6 +144,7 @@ export function startLoop(parts: LoopParts): Loop {
     poke,
     until: (condition, timeout) => {
       if (condition()) return Promise.resolve(true);
+      if (isStopped) return Promise.resolve(false);
       return new Promise((resolve) => {
         const end = (result: boolean) => {
           waiters.delete(check);
@@ -147,10 +152,11 @@ export function startLoop(parts: LoopParts): Loop {
           resolve(result);
         };
         const check = () => void (condition() && end(true));
-        const cancel = clock.after(timeout, () => end(condition()));
-        waiters.add(check);
+        const cancel = timeout === Infinity ? () => {} : clock.after(timeout, () => end(condition()));
+        waiters.set(check, end);
       });
     },
+    isIdle: () => hasRun && !isPoked && !mustCompute && !isInRound,
     status: () => ({
       inSync: hasRun && parts.isInSync() && failures.length === 0,
       lastError: failures[0]?.error.message ?? null,
@@ -161,6 +167,7 @@ export function startLoop(parts: LoopParts): Loop {
       unwatch();
       wake?.();
       await running;
+      for (const end of [...waiters.values()]) end(false);
     },
   };
 }

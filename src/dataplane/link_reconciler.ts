@@ -49,6 +49,11 @@ export class LinkReconciler extends TableReconciler<DesiredLink, Link> {
     this.#nameOfAlias = new Map();
     for (const { alias, name } of desired.values()) if (alias) this.#nameOfAlias.set(alias, name);
     super.desire(desired);
+    for (const { name, alias } of desired.values()) {
+      const link = this.linkTable.find(name, alias);
+      const known = this.actualAt(name);
+      if (link && (!known || known.index !== link.index)) this.observe(name, link);
+    }
   }
 
   /** Takes in that a link changed or went. */

@@ -217,8 +217,8 @@ function localRoute({ index, net }: Address): Route {
   return { ...base, destination: Cidr.host(net.ip), scope: net.ip.family === 4 ? HOST : 0 };
 }
 
-function connectedRoute({ index, net }: Address): Route | undefined {
-  if (net.ip.family === 4 && net.length === 32) return undefined;
+function connectedRoute({ index, net, scope }: Address): Route | undefined {
+  if (scope === HOST || net.ip.family === 4 && net.length === 32) return undefined;
   const base = { type: "unicast", table: 254, protocol: 2, nexthops: [{ ifindex: index }] } as const;
   const destination = Cidr.of(net.ip, net.length);
   return net.ip.family === 4

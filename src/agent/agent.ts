@@ -1,0 +1,328 @@
+/**
+ * The agent of one node: it follows the store, keeps the kernel as desired, attaches workloads, and writes its Node.
+ *
+ *   start: watch store and kernel -> (store in sync) -> loop applies -> Node, tiers, default pool -> heal -> ready for calls
+ *
+ * Starting does not wait for the store: the dataplane that stands keeps standing until the first listing is in, and calls
+ * for workloads wait until what an earlier run left behind is mended. Stopping leaves the dataplane as it is.
+ */
+
+import { makeDataplane } from "../dataplane/dataplane.ts";
+import { workloadOfAlias } from "../dataplane/ownership.ts";
+import type { Kernel } from "../dataplane/ports.ts";
+import { makeIpam } from "../ipam/ipam.ts";
+import { poolOf, selectsNode } from "../ipam/pools.ts";
+import { watchSources } from "../ipam/sources.ts";
+import type { Clock } from "../lib/clock.ts";
+import type { Family } from "../lib/ip.ts";
+import type { Log } from "../lib/log.ts";
+import { HANDLES_PREFIX, resourceKey } from "../model/keys/mod.ts";
+import type { IPPool, WorkloadEndpoint } from "../model/resources/mod.ts";
+import { splitWepName } from "../model/wep_name.ts";
+import type { Store } from "../store/store.ts";
+import { computeDesired, endpointRoutes } from "./desired.ts";
+import { initialiseStore } from "./initialise.ts";
+import { type FirewallStage, type Loop, startLoop } from "./loop.ts";
+import { keepNode, type NodeSettings } from "./node_resource.ts";
+import { type LiveSnapshot, type Snapshot, type SnapshotChange, watchSnapshot } from "./snapshot.ts";
+import { type AgentStatus, makeStatus } from "./status.ts";
+import { annotation, endpointOfHandle, handlePrefix, hostInterfaceName, WorkloadError } from "./workloads/endpoint.ts";
+import { makeWorkloads, type Workloads } from "./workloads/workloads.ts";
+
+/** What the agent is started with. */
+export interface AgentParts {
+  readonly store: Store;
+  readonly kernel: Kernel;
+  readonly settings: NodeSettings;
+  readonly clock: Clock;
+  readonly log: Log;
+  /** Makes the firewall stage over the snapshot; without one workloads are reachable without any policy. */
+  readonly firewall?: (snapshot: Snapshot) => FirewallStage;
+  readonly random?: (bytes: Uint8Array<ArrayBuffer>) => void;
+}
+
+/** A running agent. */
+export interface Agent {
+  readonly snapshot: Snapshot;
+  readonly workloads: Workloads;
+  status(): AgentStatus;
+  /** Resolves once the store is in sync and what an earlier run left behind is mended. */
+  readonly ready: Promise<void>;
+  /** Calls back after each change of the snapshot; returns how to stop. The speaker's configuration is computed from it. */
+  onChange(listener: (what: SnapshotChange) => void): () => void;
+  /** Ends the agent; the dataplane is left standing, the store and the kernel are the caller's to close. */
+  stop(): Promise<void>;
+}
+
+/** Milliseconds: how long a call waits for the store at start and for policy and route, and between tries at start. */
+const startTimeout = 15_000, applyTimeout = 10_000, startRetry = 1_000, ensureInterval = 30_000;
+
+/** Starts the agent. */
+export function startAgent(parts: AgentParts): Agent {
+  const { store, kernel, settings, clock, log } = parts;
+  const node = settings.name;
+  const dataplane = makeDataplane(kernel, clock);
+  const listeners = new Set<(what: SnapshotChange) => void>();
+  const changed = (what: SnapshotChange) => {
+    if (what === "WorkloadEndpoint" || what === "sync") own = undefined;
+    running.loop?.poke("snapshot");
+    for (const listener of listeners) listener(what);
+  };
+  let own: WorkloadEndpoint[] | undefined;
+  // A store may report before the loop is made.
+  const running: { loop?: Loop } = {};
+  let hasIpv6 = true, isStopped = false;
+  let desired: ReturnType<typeof computeDesired> | undefined;
+  const lastEnsure = new Map<string, number>();
+
+  const snapshot: LiveSnapshot = watchSnapshot({ store, node, changed });
+  const endpoints = () =>
+    own ??= [...snapshot.all("WorkloadEndpoint").values()].filter((endpoint) => endpoint.spec.node === node);
+  const firewall = parts.firewall?.(snapshot);
+  const sources = watchSources(store);
+  const nodeLabels = () => snapshot.all("Node").get(node)?.metadata.labels ?? {};
+  const poolNode = {
+    name: node,
+    get labels() {
+      return nodeLabels();
+    },
+  };
+  const random = parts.random ?? ((bytes: Uint8Array<ArrayBuffer>) => void crypto.getRandomValues(bytes));
+  const ipam = makeIpam({
+    store,
+    clock: { now: () => clock.wall() },
+    random: () => {
+      const bytes = new Uint8Array(4);
+      random(bytes);
+      return new DataView(bytes.buffer).getUint32(0) / 2 ** 32;
+    },
+    node: poolNode,
+    sources,
+  });
+  const felix = (member: "ipForwarding" | "floatingIPs") => {
+    const all = snapshot.all("FelixConfiguration");
+    return all.get(`node.${node}`)?.spec[member] ?? all.get("default")?.spec[member];
+  };
+
+  const isReady = (endpoint: WorkloadEndpoint): boolean => {
+    const link = dataplane.links.find(endpoint.spec.interfaceName ?? "");
+    if (!link?.isUp || firewall && !firewall.stands(endpoint.metadata.name)) return false;
+    const routes = endpointRoutes(endpoint, link);
+    return routes.length > 0 && routes.every((route) => dataplane.stands(route));
+  };
+  const endpointAt = (key: string) =>
+    endpoints().find(({ metadata }) => resourceKey("WorkloadEndpoint", metadata.name, metadata.namespace) === key);
+
+  const status = makeStatus({
+    snapshot,
+    store,
+    node,
+    addresses: () => kept?.addresses(),
+    endpoints,
+    isReady,
+    dataplane: () => running.loop?.status() ?? { inSync: false, lastError: null },
+  });
+
+  const workloads = makeWorkloads({
+    node,
+    store,
+    kernel,
+    ipam,
+    clock,
+    log,
+    random,
+    endpoints,
+    poolFamilies: () => poolFamilies(snapshot.all("IPPool").values(), poolNode),
+    linkMade: (link) => {
+      if (dataplane.observe({ type: "link", isGone: false, link })) running.loop?.poke("snapshot");
+    },
+    settled: (key, revision) => {
+      const isSettled = () => {
+        const seen = snapshot.revisionOf(key);
+        if (revision === undefined) return seen === undefined && running.loop?.isIdle() === true;
+        const endpoint = seen !== undefined && seen >= revision ? endpointAt(key) : undefined;
+        return endpoint !== undefined && isReady(endpoint);
+      };
+      return running.loop?.until(isSettled, applyTimeout) ?? Promise.resolve(false);
+    },
+    why: (key) => {
+      const endpoint = endpointAt(key);
+      if (!endpoint) return `the store did not report it back within ${applyTimeout / 1000} s; look at its connection`;
+      const lost = desired?.lost.find(({ route }) => route.owner === endpoint.metadata.name);
+      if (lost) return `${lost.route.destination} leads to ${lost.to.owner} already: ${lost.why}`;
+      const networks = endpoint.spec.ipNetworks ?? [];
+      const failures = running.loop?.failures() ?? [];
+      const failure = failures.find(({ key }) => networks.some((text) => key.startsWith(text))) ?? failures[0];
+      return failure?.error.message ?? `its policy and route did not stand within ${applyTimeout / 1000} s`;
+    },
+    isReady,
+  });
+
+  const loop = running.loop = startLoop({
+    kernel,
+    dataplane,
+    clock,
+    log,
+    firewall,
+    isInSync: () => snapshot.isInSync,
+    compute: () => {
+      desired = computeDesired({
+        endpoints: endpoints(),
+        blocks: snapshot.blocks.values(),
+        findLink: (name, alias) => dataplane.links.find(name, alias),
+        hasIpv6,
+        isForwarding: felix("ipForwarding") !== "Disabled",
+        hasFloatingIps: felix("floatingIPs") === "Enabled",
+      });
+      return desired.state;
+    },
+    afterRound: () => {
+      if (isHealed) ensureMissing();
+    },
+  });
+
+  /** Makes the interfaces again that somebody deleted while their namespaces still stand. */
+  const ensureMissing = () => {
+    const now = clock.monotonic();
+    const missing = new Set(desired?.missing);
+    for (const name of lastEnsure.keys()) if (!missing.has(name)) lastEnsure.delete(name);
+    for (const endpoint of missing.size === 0 ? [] : endpoints()) {
+      const { name, annotations } = endpoint.metadata;
+      if (!missing.has(name) || annotations?.[annotation.netns] === undefined) continue;
+      if (now - (lastEnsure.get(name) ?? -Infinity) < ensureInterval) continue;
+      lastEnsure.set(name, now);
+      workloads.ensure(endpoint).catch((error) => log.warn("could not mend a workload", { name, error }));
+    }
+  };
+
+  let kept: ReturnType<typeof keepNode> | undefined;
+  let isHealed = false;
+  const stopping = Promise.withResolvers<void>();
+  /** Resolves to true when `what` does, to false after `ms` milliseconds or when the agent is stopped. */
+  const within = async (ms: number, what: Promise<unknown>): Promise<boolean> => {
+    const late = Promise.withResolvers<boolean>();
+    const cancel = clock.after(ms, () => late.resolve(false));
+    try {
+      return await Promise.race([what.then(() => true), late.promise, stopping.promise.then(() => false)]);
+    } finally {
+      cancel();
+    }
+  };
+  const never = new Promise<never>(() => {});
+
+  const start = async () => {
+    hasIpv6 = await kernel.sysctl.read("net/ipv6/conf/all/forwarding") !== undefined;
+    if (!await loop.until(() => snapshot.isInSync && loop.isIdle(), Infinity)) return;
+    await initialiseStore({ store, kernel, wall: clock.wall(), log });
+    kept ??= keepNode({ store, kernel, settings, clock, log });
+    await kept.first;
+    await ipam.heal();
+    await heal({ store, kernel, node, endpoints, log, workloads });
+    isHealed = true;
+  };
+  const ready = (async () => {
+    while (!isStopped) {
+      try {
+        return await start();
+      } catch (error) {
+        log.warn("the agent could not finish its start; it tries again", { error });
+        kept?.stop();
+        kept = undefined;
+        await within(startRetry, never);
+      }
+    }
+  })();
+
+  const whenReady = async () => {
+    if (isHealed) return;
+    if (await within(startTimeout, ready) && isHealed) return;
+    const why = snapshot.unavailable ?? "it has not answered yet";
+    throw new WorkloadError(
+      `Cannot change workloads: the node is not in sync with its store (${why}); try again later`,
+    );
+  };
+
+  return {
+    snapshot,
+    ready,
+    status,
+    workloads: {
+      attach: async (request) => {
+        await whenReady();
+        return await workloads.attach(request);
+      },
+      detach: async (name) => {
+        await whenReady();
+        await workloads.detach(name);
+      },
+      list: workloads.list,
+    },
+    onChange: (listener) => {
+      listeners.add(listener);
+      return () => void listeners.delete(listener);
+    },
+    stop: async () => {
+      isStopped = true;
+      stopping.resolve();
+      kept?.stop();
+      snapshot.close();
+      sources.close();
+      await loop.stop();
+    },
+  };
+}
+
+/** Families with an open pool for this node. */
+function poolFamilies(
+  pools: Iterable<IPPool>,
+  node: { readonly name: string; readonly labels: Readonly<Record<string, string>> },
+): Set<Family> {
+  const families = new Set<Family>();
+  for (const resource of pools) {
+    try {
+      const pool = poolOf(resource);
+      const isOpen = !pool.closed && !pool.isManual && pool.uses.includes("Workload");
+      if (isOpen && selectsNode(pool, node)) families.add(pool.cidr.family);
+    } catch {
+      // A pool that cannot be read gives no addresses; validation has reported it.
+    }
+  }
+  return families;
+}
+
+/** Sweeps what is left of endpoints that do not exist, and makes missing interfaces again. */
+async function heal(
+  { store, kernel, node, endpoints, log, workloads }: {
+    readonly store: Store;
+    readonly kernel: Kernel;
+    readonly node: string;
+    readonly endpoints: () => readonly WorkloadEndpoint[];
+    readonly log: Log;
+    readonly workloads: ReturnType<typeof makeWorkloads>;
+  },
+): Promise<void> {
+  const stands = new Set(endpoints().map(({ metadata }) => metadata.name));
+  for (const link of await kernel.links.list()) {
+    const endpoint = workloadOfAlias(link.alias);
+    const segments = endpoint === undefined ? undefined : splitWepName(endpoint);
+    if (endpoint === undefined || stands.has(endpoint) || segments?.[0] !== node) continue;
+    log.info("removing the interface of a workload that is not attached", { link: link.name, endpoint });
+    await workloads.sweep({ endpoint, interfaceName: link.name, workload: segments[2] });
+  }
+  const handles = await store.list(HANDLES_PREFIX + handlePrefix(node));
+  for (const { key } of handles.entries) {
+    const left = endpointOfHandle(key.slice(HANDLES_PREFIX.length));
+    if (!left || stands.has(left.name)) continue;
+    log.info("releasing the addresses of a workload that is not attached", { endpoint: left.name });
+    const orchestrator = splitWepName(left.name)?.[1];
+    const interfaceName = await hostInterfaceName({
+      name: left.workload,
+      orchestrator,
+      containerID: orchestrator === "cni" ? left.workload : undefined,
+    });
+    await workloads.sweep({ endpoint: left.name, interfaceName, workload: left.workload });
+  }
+  for (const endpoint of endpoints()) {
+    if (endpoint.metadata.annotations?.[annotation.netns] !== undefined) await workloads.ensure(endpoint);
+  }
+}
