@@ -1,0 +1,225 @@
+/**
+ * One peer at work: its session with real timers and sockets on one side and the router on the other.
+ *
+ * The session decides; this file only carries out: it opens connections, sets timers, hands UPDATEs to the router and the
+ * router's messages to the connection, as much as the kernel takes. A peer that takes nothing is left alone until its
+ * socket is writable again, so it costs the others nothing.
+ */
+
+import type { PeerConfig, SpeakerConfig } from "../bgp/config.ts";
+import type { TimerName } from "../bgp/fsm/state.ts";
+import type { Negotiated } from "../bgp/fsm/negotiate.ts";
+import type { PeerId, Router, SessionFacts } from "../bgp/rib/interface.ts";
+import { Session } from "../bgp/session/session.ts";
+import type { Transport, TransportSink } from "../bgp/transport.ts";
+import { IPV4_UNICAST, IPV6_UNICAST, MSG_ROUTE_REFRESH } from "../bgp/wire/constants.ts";
+import { encodeRouteRefresh, REFRESH_BEGIN, REFRESH_END, REFRESH_REQUEST } from "../bgp/wire/route_refresh.ts";
+import type { Cancel, Clock } from "../lib/clock.ts";
+import { Ip } from "../lib/ip.ts";
+import type { Log } from "../lib/log.ts";
+import { formatRouterId, fsmConfigFor } from "./session_config.ts";
+import type { PeerStatus } from "./messages.ts";
+
+/** Octets asked of the router at a time. */
+const CHUNK = 64 * 1024;
+/** Chunks written in one go before others get their turn. */
+const MAX_CHUNKS = 16;
+/** No more is asked of the router while so much waits for the kernel. */
+const MAX_WAITING = 256 * 1024;
+const CEASE = 6;
+const MAX_PREFIXES = 1;
+
+/** What a peer needs of the speaker around it. */
+export interface PeerSurroundings {
+  readonly router: Router;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly random: () => number;
+  /** Begins a connection to the peer. */
+  connect(sink: TransportSink): Transport;
+  /** Our addresses for next hop self of the other family, and the link-local one beside a given address. */
+  localAddresses(address: Uint8Array): Pick<SessionFacts, "localAddressOther" | "localLinkLocal">;
+  /** Routes may have changed: settle and send soon. */
+  touch(): void;
+  /** The status changed. */
+  statusChanged(): void;
+}
+
+/** A peer with a session. */
+export interface Peer {
+  readonly config: PeerConfig;
+  readonly session: Session;
+  readonly id: PeerId | undefined;
+  readonly isEstablished: boolean;
+  /** Takes a new policy; the transport part must be the same. */
+  reconfigure(config: PeerConfig): void;
+  /** Writes what the router has for the peer, as far as the kernel takes it. */
+  flush(): void;
+  /** Asks the peer for its routes again; false when it cannot be asked. */
+  askRefresh(): boolean;
+  status(): PeerStatus;
+  /** Ends the session for good. */
+  close(subcode: number, words?: string, isSilent?: boolean): void;
+}
+
+/** Makes a peer and starts its session. */
+export function makePeer(initial: PeerConfig, speaker: SpeakerConfig, around: PeerSurroundings): Peer {
+  const { router, clock } = around;
+  const log = around.log.with({ peer: initial.name, address: initial.address });
+  const timers = new Map<TimerName, Cancel>();
+  let config = initial;
+  let since = clock.wall();
+  let negotiated: Negotiated | undefined;
+  let id: PeerId | undefined;
+
+  const session: Session = new Session(fsmConfigFor(initial, speaker), {
+    now: () => clock.monotonic(),
+    random: around.random,
+    connect: around.connect,
+    setTimer(timer, ms) {
+      timers.get(timer)?.();
+      timers.set(
+        timer,
+        clock.after(ms, () => {
+          timers.delete(timer);
+          session.fire(timer);
+        }),
+      );
+    },
+    cancelTimer(timer) {
+      timers.get(timer)?.();
+      timers.delete(timer);
+    },
+    up(agreed: Negotiated, transport: Transport) {
+      negotiated = agreed;
+      id = router.peerId(config.name);
+      if (id === undefined) return;
+      router.peerUp(id, {
+        wire: agreed.wire,
+        routerId: agreed.peerId,
+        localAddress: transport.local.address,
+        ...around.localAddresses(transport.local.address),
+        peerAddress: transport.remote.address,
+        localAs: config.localAs,
+        keepsStale: 0,
+      });
+      around.touch();
+    },
+    down(reason) {
+      if (id !== undefined) router.peerDown(id, reason);
+      id = undefined;
+      negotiated = undefined;
+      around.touch();
+    },
+    update(body) {
+      if (id === undefined) return undefined;
+      const result = router.receiveUpdate(id, body);
+      around.touch();
+      if (result.fault && result.fault.kind !== "reset") {
+        log.warn("An UPDATE has errors", { kind: result.fault.kind, reason: result.fault.reason });
+      }
+      if (result.isOverLimit) {
+        const limit = `more than ${config.maxPrefixes} prefixes`;
+        queueMicrotask(() => session.reset(CEASE, MAX_PREFIXES, limit));
+      }
+      return result.fault?.kind === "reset" ? result.fault : undefined;
+    },
+    refresh({ family, subtype }) {
+      if (id === undefined) return;
+      if (subtype === REFRESH_BEGIN) router.markStale(id, family);
+      else if (subtype === REFRESH_END) router.sweepStale(id, family);
+      else if (subtype === REFRESH_REQUEST) router.refresh(id, family, negotiated?.hasEnhancedRouteRefresh ?? false);
+      around.touch();
+    },
+    writable: () => peer.flush(),
+    changed(before, after) {
+      if (before.name !== after.name) {
+        since = clock.wall();
+        const isLoud = before.name === "Established" || after.name === "Established";
+        const fields = { from: before.name, to: after.name, reason: after.reason };
+        if (isLoud) log.info(after.name === "Established" ? "Session is established" : "Session is down", fields);
+        else log.debug("Session changes its state", fields);
+      }
+      if (after.lastError !== undefined && after.lastError !== before.lastError) {
+        log.warn("Session has an error", { reason: after.lastError });
+      }
+      around.statusChanged();
+    },
+    broke(error) {
+      log.error("An error of ours ended the session", { error });
+    },
+  });
+
+  const peer: Peer = {
+    get config() {
+      return config;
+    },
+    session,
+    get id() {
+      return id;
+    },
+    get isEstablished() {
+      return negotiated !== undefined;
+    },
+    reconfigure(changed) {
+      config = changed;
+    },
+    flush() {
+      for (let chunks = 0; id !== undefined; chunks++) {
+        const transport = session.transport;
+        if (!transport || transport.pending > MAX_WAITING) return;
+        if (chunks === MAX_CHUNKS) return around.touch();
+        const bytes = router.nextBytes(id, CHUNK);
+        if (!bytes) return;
+        session.write(bytes);
+      }
+    },
+    askRefresh() {
+      if (!negotiated?.hasRouteRefresh) return false;
+      for (const family of [IPV4_UNICAST, IPV6_UNICAST]) {
+        if ((negotiated.wire.families & family) !== 0) {
+          session.send(MSG_ROUTE_REFRESH, encodeRouteRefresh(family, REFRESH_REQUEST));
+        }
+      }
+      return true;
+    },
+    status() {
+      const { fsm } = session;
+      const counts = id === undefined ? undefined : router.counts(id);
+      return {
+        peer: config.address,
+        name: config.name,
+        as: config.as,
+        localAs: config.localAs,
+        state: fsm.name,
+        since: new Date(since).toISOString(),
+        received: counts?.received ?? 0,
+        accepted: counts?.accepted ?? 0,
+        advertised: counts?.advertised ?? 0,
+        lastError: fsm.lastError ?? null,
+        rrClient: config.rrClient,
+        reason: fsm.reason,
+        routerId: negotiated ? formatRouterId(negotiated.peerId) : null,
+        holdTime: negotiated ? negotiated.holdTime : null,
+        families: negotiated ? familyNumbers(negotiated.wire.families) : [],
+        messages: { received: session.counts.received.slice(1), sent: session.counts.sent.slice(1) },
+      };
+    },
+    close(subcode, words, isSilent) {
+      session.stop(subcode, words, isSilent);
+      for (const cancel of timers.values()) cancel();
+      timers.clear();
+    },
+  };
+  session.start();
+  return peer;
+}
+
+function familyNumbers(mask: number): number[] {
+  return [...(mask & IPV4_UNICAST ? [4] : []), ...(mask & IPV6_UNICAST ? [6] : [])];
+}
+
+/** Canonical text of an address of 4 or 16 octets. */
+export function addressText(address: Uint8Array): string {
+  return Ip.fromBytes(address).toString();
+}

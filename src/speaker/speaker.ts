@@ -1,0 +1,181 @@
+/**
+ * The speaker: sessions, router and FIB wired together; one owner, one thread, everything to completion.
+ *
+ *   sockets -> session -> router.receiveUpdate      (as messages come)
+ *   once a round: router.settle -> each peer's nextBytes -> sockets, and drainFib -> the kernel
+ *
+ * A round is what the poller reported at once, so a burst of messages from many peers is decided once. Work that does not
+ * come from a socket (a timer, a FIB report, a new configuration) asks for a round by `touch`.
+ */
+
+import { EMPTY_CONFIG, type SpeakerConfig } from "../bgp/config.ts";
+import type { Router } from "../bgp/rib/interface.ts";
+import { CEASE_RESET, CEASE_SHUTDOWN, ERR_CEASE } from "../bgp/wire/notification.ts";
+import type { Clock } from "../lib/clock.ts";
+import { Ip } from "../lib/ip.ts";
+import type { Log } from "../lib/log.ts";
+import type { LinuxKernel } from "../linux/kernel.ts";
+import { onRound } from "../linux/poller.ts";
+import { type FibSync, makeFibSync } from "./fib_sync.ts";
+import { makeListeners } from "./listeners.ts";
+import type { Answers, Query, SpeakerStatus } from "./messages.ts";
+import { makePeers } from "./peers.ts";
+
+/** Status changes are told at most so often, in milliseconds. */
+const STATUS_INTERVAL = 50;
+
+/** What the speaker runs on. */
+export interface SpeakerParts {
+  readonly router: Router;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly random: () => number;
+  /** The kernel of the namespace whose FIB is learnt and written. */
+  readonly kernel: LinuxKernel;
+  readonly onStatus: (status: SpeakerStatus) => void;
+}
+
+/** A running speaker. */
+export interface Speaker {
+  /** Takes a configuration; only what changed is touched. */
+  configure(config: SpeakerConfig): Promise<void>;
+  query<Q extends Query>(query: Q): Answers[Q["kind"]];
+  status(): SpeakerStatus;
+  /** Closes all sessions and sockets; routes in the kernel stay. `graceful` lets peers keep ours, where they can. */
+  stop(graceful: boolean): Promise<void>;
+}
+
+/** Makes a speaker without a configuration. */
+export function makeSpeaker({ router, clock, log, random, kernel, onStatus }: SpeakerParts): Speaker {
+  let config: SpeakerConfig = EMPTY_CONFIG;
+  let isDirty = false;
+  let isScheduled = false;
+  let isStopped = false;
+  let isStatusDue = false;
+  let fib: FibSync | undefined;
+
+  const touch = () => {
+    isDirty = true;
+    if (isScheduled || isStopped) return;
+    isScheduled = true;
+    setImmediate(() => {
+      isScheduled = false;
+      round();
+    });
+  };
+
+  /** Decides what changed and sends it. */
+  const round = () => {
+    if (!isDirty || isStopped) return;
+    isDirty = false;
+    router.settle();
+    for (const peer of peers.all) if (peer.id !== undefined && router.hasBytes(peer.id)) peer.flush();
+    if (fib?.drain()) touch();
+  };
+
+  const statusChanged = () => {
+    if (isStatusDue || isStopped) return;
+    isStatusDue = true;
+    clock.after(STATUS_INTERVAL, () => {
+      isStatusDue = false;
+      if (!isStopped) onStatus(status());
+    });
+  };
+
+  const peers = makePeers({
+    router,
+    clock,
+    log,
+    random,
+    touch,
+    statusChanged,
+    localAddresses(address) {
+      const { linkLocal, other } = fib?.beside(address) ?? {};
+      const configured = address.length === 4 ? config.nodeAddress6 : config.nodeAddress4;
+      return {
+        localAddressOther: configured === undefined ? other : Ip.parse(configured).bytes,
+        localLinkLocal: linkLocal,
+      };
+    },
+  });
+  const listeners = makeListeners((accepted) => peers.accept(accepted), { clock, log, changed: statusChanged });
+  const stopRounds = onRound(round);
+
+  const status = (): SpeakerStatus => ({
+    peers: [...peers.all].map((peer) => peer.status()),
+    listening: listeners.open,
+    errors: [...listeners.errors, ...(fib?.errors ?? [])],
+  });
+
+  return {
+    async configure(next) {
+      const isUsingFib = next.fib.isLearning || next.fib.isInstalling;
+      config = withPasswords(next, log);
+      peers.prepare(config);
+      router.configure(config);
+      if (isUsingFib || next.peers.length > 0) {
+        fib ??= makeFibSync(kernel, { router, clock, log, touch });
+        // Next hops are resolved over links, addresses and connected routes, so these come before any session.
+        await fib.start(next.fib.table);
+      }
+      if (isStopped) return;
+      listeners.configure(config);
+      peers.apply(config);
+      touch();
+      statusChanged();
+    },
+    query<Q extends Query>(query: Q): Answers[Q["kind"]] {
+      return answer(query) as Answers[Q["kind"]];
+    },
+    status,
+    async stop(graceful) {
+      if (isStopped) return;
+      round();
+      isStopped = true;
+      stopRounds();
+      listeners.close();
+      // Graceful restart is not announced, so a silent close would only make peers wait for their hold timers.
+      peers.close(CEASE_SHUTDOWN, graceful ? "restarting" : undefined);
+      fib?.close();
+      kernel.close();
+      await Promise.resolve();
+    },
+  };
+
+  function answer(query: Query): Answers[Query["kind"]] {
+    switch (query.kind) {
+      case "peers":
+        return [...peers.all].map((peer) => peer.status());
+      case "routes":
+        router.settle();
+        return router.routes(query);
+      case "refresh": {
+        const peer = peers.byName(query.peer);
+        if (!peer?.isEstablished || peer.id === undefined) return { done: false };
+        if (query.direction === "in") return { done: peer.askRefresh() };
+        router.refresh(peer.id, 3);
+        touch();
+        return { done: true };
+      }
+      case "reset": {
+        const peer = peers.byName(query.peer);
+        peer?.session.reset(ERR_CEASE, CEASE_RESET, "asked for by the administrator", query.words);
+        return { done: peer !== undefined };
+      }
+    }
+  }
+}
+
+/** Reads the keys of peers that have them in a file; a peer whose file cannot be read is left out, and said so. */
+function withPasswords(config: SpeakerConfig, log: Log): SpeakerConfig {
+  const peers = config.peers.flatMap((peer) => {
+    if (peer.passwordFile === undefined) return [peer];
+    try {
+      return [{ ...peer, password: Deno.readTextFileSync(peer.passwordFile).replace(/\r?\n$/, "") }];
+    } catch (error) {
+      log.error("Cannot read the password file of a peer", { peer: peer.name, file: peer.passwordFile, error });
+      return [];
+    }
+  });
+  return { ...config, peers };
+}
