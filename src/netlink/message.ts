@@ -92,7 +92,7 @@ export function* readMessages(datagram: Uint8Array): Generator<Message> {
 export function decodeAck(message: Message): Ack {
   const { body, flags } = message;
   if (body.length < 4) throw new MalformedError("error message", 0);
-  const errno = -(u32At(body, 0) | 0);
+  const errno = 0 - (u32At(body, 0) | 0);
   if (errno < 0) throw new MalformedError("error number", 0);
   if (!(flags & NLM_F_ACK_TLVS) || body.length < 20) return { errno };
   const requestLength = u32At(body, 4);
