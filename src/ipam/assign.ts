@@ -12,16 +12,25 @@
 import { Cidr, type IpNet } from "../lib/cidr.ts";
 import type { Family, Ip } from "../lib/ip.ts";
 import type { AllowedUse } from "../model/resources/ip_pool.ts";
-import { type AffinityState, listAffinities } from "./affinity.ts";
-import { assignNext, assignOrdinal, type Block, isEmptyBlock, ordinalOf, type Owner, ownerOf } from "./block.ts";
-import { readBlock, type StoredBlock, updateBlock } from "./block_store.ts";
+import { type AffinityState, listAffinities } from "./stored/affinity.ts";
+import {
+  assignNext,
+  assignOrdinal,
+  type Block,
+  checkOwner,
+  isEmptyBlock,
+  ordinalOf,
+  type Owner,
+  ownerOf,
+} from "./stored/block.ts";
+import { readBlock, type StoredBlock, updateBlock } from "./stored/block_store.ts";
 import { claimBlock, hostAffinity, type IpamContext, letGoBlock } from "./claim.ts";
-import { DEFAULT_MAX_BLOCKS, type IpamConfig, readIpamConfig } from "./config.ts";
+import { DEFAULT_MAX_BLOCKS, type IpamConfig, readIpamConfig } from "./stored/config.ts";
 import { IpamError } from "./error.ts";
-import { raiseHandle, takeBackRaise } from "./handle.ts";
+import { raiseHandle, takeBackRaise } from "./stored/handle.ts";
 import { blockCount, startIndex } from "./order.ts";
 import { choosePools, type Pool, poolHolding, type PoolNode, poolText, selectsNode } from "./pools.ts";
-import { AGAIN, retry } from "./retry.ts";
+import { AGAIN, retry } from "./stored/retry.ts";
 import {
   type BlockSearch,
   blocksToBorrow,
@@ -304,6 +313,7 @@ async function exhausted(
 /** Gives one address that was asked for; throws `IpamError` (`taken`, `not-in-pool`, `strict`, …). */
 export async function assignAddress(context: AssignContext, ip: Ip, owner: Owner): Promise<IpNet> {
   const { store, node, sources } = context;
+  checkOwner(owner);
   const pools = await sources.pools();
   const pool = poolHolding(pools, ip);
   if (!pool) throw notInPool(ip, pools);

@@ -18,11 +18,11 @@ import {
   listAffinities,
   readAffinity,
   writeAffinity,
-} from "./affinity.ts";
-import { isEmptyBlock, makeBlock, withoutAffinity } from "./block.ts";
-import { createBlock, readBlock, type StoredBlock, updateBlock, updateOrDeleteBlock } from "./block_store.ts";
+} from "./stored/affinity.ts";
+import { isEmptyBlock, makeBlock, withoutAffinity } from "./stored/block.ts";
+import { createBlock, readBlock, type StoredBlock, updateBlock, updateOrDeleteBlock } from "./stored/block_store.ts";
 import { IpamError } from "./error.ts";
-import { AGAIN, retry } from "./retry.ts";
+import { AGAIN, retry } from "./stored/retry.ts";
 
 /** The store, the time and the dice of address management. */
 export interface IpamContext {

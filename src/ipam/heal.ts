@@ -16,12 +16,12 @@
  */
 
 import { HANDLES_PREFIX } from "../model/keys/build.ts";
-import { type Affinity, deleteAffinity, listAffinities } from "./affinity.ts";
-import { type Block, countHeld, handleOf, isEmptyBlock } from "./block.ts";
-import { deleteBlock, readBlock } from "./block_store.ts";
+import { type Affinity, deleteAffinity, listAffinities } from "./stored/affinity.ts";
+import { type Block, countHeld, handleOf, isEmptyBlock } from "./stored/block.ts";
+import { deleteBlock, readBlock } from "./stored/block_store.ts";
 import { claimBlock, hostAffinity, type IpamContext } from "./claim.ts";
 import { IpamError } from "./error.ts";
-import { type Handle, parseHandle, settleHandle } from "./handle.ts";
+import { type Handle, parseHandle, settleHandle } from "./stored/handle.ts";
 import { listBlocks, readListed } from "./search.ts";
 
 /** What was mended, by CIDR or handle id. */

@@ -5,11 +5,10 @@
  * compare-and-set. Nothing is kept but the list of the node's own blocks, and that is checked before use.
  */
 
-import type { IpNet } from "../lib/cidr.ts";
-import type { Cidr } from "../lib/cidr.ts";
+import type { Cidr, IpNet } from "../lib/cidr.ts";
 import type { Ip } from "../lib/ip.ts";
 import type { Store } from "../store/store.ts";
-import type { Owner } from "./block.ts";
+import { checkOwner, type Owner } from "./stored/block.ts";
 import {
   assignAddress,
   type AssignContext,
@@ -110,6 +109,7 @@ export function makeIpam(options: IpamOptions): Ipam {
 }
 
 async function assignBoth(context: AssignContext, request: AssignRequest): Promise<AssignResult> {
+  checkOwner(request);
   const none = { ips: [], shortfall: undefined };
   const v4 = request.v4 ? await assignFamily(context, 4, request.v4, request) : none;
   const v6 = request.v6 ? await assignFamily(context, 6, request.v6, request) : none;

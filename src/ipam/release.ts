@@ -8,14 +8,22 @@
 import { Cidr } from "../lib/cidr.ts";
 import type { Ip } from "../lib/ip.ts";
 import type { Store } from "../store/store.ts";
-import { listAffinities } from "./affinity.ts";
-import { type Block, countHeld, hostOfAffinity, ordinalOf, ordinalsHeld, ownerOf, releaseOrdinals } from "./block.ts";
-import { readBlock, type StoredBlock, updateOrDeleteBlock } from "./block_store.ts";
+import { listAffinities } from "./stored/affinity.ts";
+import {
+  type Block,
+  countHeld,
+  hostOfAffinity,
+  ordinalOf,
+  ordinalsHeld,
+  ownerOf,
+  releaseOrdinals,
+} from "./stored/block.ts";
+import { readBlock, type StoredBlock, updateOrDeleteBlock } from "./stored/block_store.ts";
 import { letGoBlock } from "./claim.ts";
 import { IpamError } from "./error.ts";
-import { lowerHandles, readHandle, readHandles, settleHandle } from "./handle.ts";
+import { lowerHandles, readHandle, readHandles, settleHandle } from "./stored/handle.ts";
 import { type Pool, poolHolding } from "./pools.ts";
-import { AGAIN, retry } from "./retry.ts";
+import { AGAIN, retry } from "./stored/retry.ts";
 import { findBlockHolding, listBlocks, readListed } from "./search.ts";
 
 /** An address to release, if wanted only while it is held under the handle and given at the sequence number. */

@@ -9,13 +9,13 @@ import { Cidr } from "../lib/cidr.ts";
 import type { Family, Ip } from "../lib/ip.ts";
 import { BLOCKS_PREFIX } from "../model/keys/build.ts";
 import type { Entry, Store } from "../store/store.ts";
-import { addressOf, type Block, hostOfAffinity, isEmptyBlock, parseBlock } from "./block.ts";
-import { deleteBlock, type StoredBlock } from "./block_store.ts";
+import { addressOf, type Block, hostOfAffinity, isEmptyBlock, parseBlock } from "./stored/block.ts";
+import { deleteBlock, type StoredBlock } from "./stored/block_store.ts";
 import { claimBlock, hostAffinity, type IpamContext, letGoBlock } from "./claim.ts";
 import { IpamError } from "./error.ts";
 import { inWalkOrder, walkBlocks } from "./order.ts";
 import { type Pool, poolText } from "./pools.ts";
-import { AGAIN, retry } from "./retry.ts";
+import { AGAIN, retry } from "./stored/retry.ts";
 import { reservedIn } from "./sources.ts";
 
 /** The least age of a claim, in milliseconds, before another host takes over an empty block: two hosts must not tear at it. */
@@ -68,29 +68,38 @@ export function claimNewBlock(context: IpamContext, search: BlockSearch): Promis
   return retry<StoredBlock | undefined>(`find a block for ${search.host}`, async () => {
     const listed = await listBlocks(context.store, family);
     const existing = new Map(listed.map((block) => [block.cidr.toString(), block]));
-    const empty: StoredBlock[] = [];
+    const others: ListedBlock[] = [];
     for (const pool of search.pools) {
       const odd = oddBlocks(pool, listed);
       for (const cidr of walkBlocks(pool, search.startIn(pool), search.reservations)) {
         const there = existing.get(cidr.toString());
-        if (!there) {
-          if (odd.some((other) => other.overlaps(cidr)) || isWhollyReserved(cidr, search.reservations)) continue;
-          return await claimBlock(context, search.host, cidr, { isFound: true }) ?? AGAIN;
+        if (there ? !isOursWithSpace(there, search) : isUnusable(cidr, odd, search.reservations)) {
+          if (there) others.push(there);
+          continue;
         }
-        const read = readListed(there);
-        if (!read || countFree(read.block, search.reservations) === 0) continue;
-        if (read.block.affinity === hostAffinity(search.host)) {
-          return await claimBlock(context, search.host, cidr, { isFound: true }) ?? AGAIN;
-        }
-        if (isEmptyBlock(read.block)) empty.push(read);
+        return await claimBlock(context, search.host, cidr, { isFound: true }) ?? AGAIN;
       }
     }
-    for (const read of empty) {
+    for (const other of others) {
+      const read = readListed(other);
+      if (!read || !isEmptyBlock(read.block) || countFree(read.block, search.reservations) === 0) continue;
       if (!await takeOver(context, read)) continue;
-      return await claimBlock(context, search.host, read.block.cidr, { isFound: true }) ?? AGAIN;
+      return await claimBlock(context, search.host, other.cidr, { isFound: true }) ?? AGAIN;
     }
     return undefined;
   });
+}
+
+/** Whether a listed block is the host's and has addresses; reads only blocks that name the host at all. */
+function isOursWithSpace(listed: ListedBlock, search: BlockSearch): boolean {
+  const affinity = hostAffinity(search.host);
+  if (!listed.entry.value.includes(JSON.stringify(affinity))) return false;
+  const block = readListed(listed)?.block;
+  return block?.affinity === affinity && countFree(block, search.reservations) > 0;
+}
+
+function isUnusable(cidr: Cidr, odd: readonly Cidr[], reservations: readonly Cidr[]): boolean {
+  return odd.some((other) => other.overlaps(cidr)) || isWhollyReserved(cidr, reservations);
 }
 
 /** Whether reservations together leave no address of a block that does not exist yet. */

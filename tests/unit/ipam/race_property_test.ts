@@ -9,7 +9,7 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import { Ip } from "../../../src/lib/ip.ts";
-import { configureIpam } from "../../../src/ipam/config.ts";
+import { configureIpam } from "../../../src/ipam/stored/config.ts";
 import { IpamError } from "../../../src/ipam/error.ts";
 import { type Ipam, makeIpam } from "../../../src/ipam/ipam.ts";
 import { MemoryStore } from "../../../src/store/memory.ts";

@@ -11,7 +11,7 @@
 import assert from "node:assert/strict";
 import { Cidr } from "../../../src/lib/cidr.ts";
 import { Ip } from "../../../src/lib/ip.ts";
-import { configureIpam } from "../../../src/ipam/config.ts";
+import { configureIpam } from "../../../src/ipam/stored/config.ts";
 import { IpamError } from "../../../src/ipam/error.ts";
 import { type Ipam, makeIpam } from "../../../src/ipam/ipam.ts";
 import { blockIndex } from "../../../src/ipam/order.ts";

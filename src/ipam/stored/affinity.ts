@@ -8,10 +8,10 @@
  * it is.
  */
 
-import { affinityKey, affinityPrefix } from "../model/keys/build.ts";
-import { Cidr } from "../lib/cidr.ts";
-import type { Family } from "../lib/ip.ts";
-import type { Entry, Store } from "../store/store.ts";
+import { affinityKey, affinityPrefix } from "../../model/keys/build.ts";
+import { Cidr } from "../../lib/cidr.ts";
+import type { Family } from "../../lib/ip.ts";
+import type { Entry, Store } from "../../store/store.ts";
 import { formatJson, type JsonObject, parseJsonObject } from "./json64.ts";
 import { AGAIN, orAgain } from "./retry.ts";
 

@@ -4,8 +4,8 @@
  * Every attempt reads anew, so a lost race costs a round trip and never an address. The number of attempts is Calico's.
  */
 
-import { StoreError, type StoreErrorKind } from "../store/store.ts";
-import { IpamError } from "./error.ts";
+import { StoreError, type StoreErrorKind } from "../../store/store.ts";
+import { IpamError } from "../error.ts";
 
 /** Asks the loop for another attempt. */
 export const AGAIN: unique symbol = Symbol("again");

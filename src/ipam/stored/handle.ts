@@ -7,11 +7,11 @@
  * every assignment fail that has raised the handle but not yet written the block (`settleHandle`).
  */
 
-import type { Entry, Store } from "../store/store.ts";
-import { handleKey } from "../model/keys/build.ts";
+import type { Entry, Store } from "../../store/store.ts";
+import { handleKey } from "../../model/keys/build.ts";
 import { type Block, countHeld } from "./block.ts";
 import { readBlock, updateBlock } from "./block_store.ts";
-import { IpamError } from "./error.ts";
+import { IpamError } from "../error.ts";
 import { formatJson, isJsonObject, type JsonObject, parseJsonObject } from "./json64.ts";
 import { AGAIN, orAgain, retry } from "./retry.ts";
 

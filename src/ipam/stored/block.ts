@@ -10,15 +10,27 @@
  * Layout: Calico's AllocationBlock. Members that are not known here are kept as they are.
  */
 
-import { Cidr } from "../lib/cidr.ts";
-import { Ip } from "../lib/ip.ts";
-import { IpamError } from "./error.ts";
+import { Cidr } from "../../lib/cidr.ts";
+import { Ip } from "../../lib/ip.ts";
+import { IpamError } from "../error.ts";
 import { formatJson, fromBigInt, isJsonObject, type JsonObject, parseJsonObject, toBigInt } from "./json64.ts";
 
 /** Who holds an address: the handle by which it is released, and what is noted about the owner. */
 export interface Owner {
   readonly handle?: string | undefined;
   readonly attributes?: Readonly<Record<string, string>> | undefined;
+}
+
+/** Refuses, with `IpamError` (`config`), a handle or attribute that could not be read back from the store. */
+export function checkOwner({ handle, attributes }: Owner): void {
+  // A handle is the last part of a key.
+  const fault = handle?.includes("/") ? "a slash" : undefined;
+  const texts = [handle ?? "", ...Object.entries(attributes ?? {}).flat()];
+  // deno-lint-ignore no-control-regex
+  const control = texts.some((text) => /[\u0000-\u001f]/.test(text)) ? "a control character" : undefined;
+  if (!fault && !control) return;
+  const what = fault ? `the handle ${JSON.stringify(handle)}` : "the handle or an attribute";
+  throw new IpamError("config", `Cannot assign an address: ${what} holds ${fault ?? control}; choose another name`);
 }
 
 /** A block of addresses; ordinals count from the first address of `cidr`. */

@@ -5,9 +5,9 @@
  * blocks claimed as needed, at most 20 blocks a host.
  */
 
-import { ipamConfigKey } from "../model/keys/build.ts";
-import type { Store } from "../store/store.ts";
-import { IpamError } from "./error.ts";
+import { ipamConfigKey } from "../../model/keys/build.ts";
+import type { Store } from "../../store/store.ts";
+import { IpamError } from "../error.ts";
 import { formatJson, type JsonObject, parseJsonObject } from "./json64.ts";
 import { AGAIN, orAgain, retry } from "./retry.ts";
 

@@ -1,8 +1,8 @@
 /** Blocks in the store: read, create, write and delete by compare-and-set. */
 
-import { blockKey } from "../model/keys/build.ts";
-import type { Cidr } from "../lib/cidr.ts";
-import type { Entry, Store } from "../store/store.ts";
+import { blockKey } from "../../model/keys/build.ts";
+import type { Cidr } from "../../lib/cidr.ts";
+import type { Entry, Store } from "../../store/store.ts";
 import { type Block, formatBlock, isEmptyBlock, nextVersion, parseBlock } from "./block.ts";
 import { AGAIN, orAgain } from "./retry.ts";
 
