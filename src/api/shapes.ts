@@ -5,6 +5,8 @@
  * UTC, addresses and prefixes canonical text; what is not known is null, never left out.
  */
 
+import type { Finding } from "../ipam/check.ts";
+import type { AddressUse, BlockUse, PoolUse } from "../ipam/show.ts";
 import type { ResourceId } from "../model/resource.ts";
 import type { AnyResource } from "../model/resources/mod.ts";
 
@@ -123,45 +125,17 @@ export interface RouteExplanation {
   readonly paths: readonly RouteRow[];
 }
 
-/** A pool and how much of it is used. */
-export interface PoolRow {
-  readonly name: string;
-  readonly cidr: string;
-  /** Addresses; past 2^53 as decimal text. */
-  readonly size: number | string;
-  readonly used: number;
-  readonly free: number | string;
-}
+/** A pool and how much of it is used; sizes past 2^53 are decimal text. */
+export type PoolRow = Omit<PoolUse, "pool"> & { readonly name: string };
 
-/** A block of addresses. */
-export interface BlockRow {
-  readonly cidr: string;
-  /** "host:<node>", or null. */
-  readonly affinity: string | null;
-  readonly used: number;
-  readonly free: number;
-  /** Addresses used by other hosts than the one with the affinity. */
-  readonly borrowed: number;
-}
+/** A block of addresses; its affinity is "host:<node>", or null. */
+export type BlockRow = BlockUse;
 
 /** Who has an address. */
-export interface AddressOwner {
-  readonly ip: string;
-  readonly assigned: boolean;
-  readonly pool: string | null;
-  readonly block: string | null;
-  readonly affinity: string | null;
-  readonly handle: string | null;
-  readonly attributes: Readonly<Record<string, string>>;
-}
+export type AddressOwner = AddressUse;
 
 /** Something that is wrong with the addresses. */
-export interface IpamFinding {
-  readonly kind: string;
-  /** The address or block, if it is one's. */
-  readonly subject: string | null;
-  readonly message: string;
-}
+export type IpamFinding = Finding;
 
 /** The allocator's settings. */
 export interface IpamSettings {
