@@ -73,7 +73,7 @@ export interface PeerConfig {
 }
 
 /** BGP roles (RFC 9234), as OpenBGPD and FRR write them. */
-export type PeerRole = "provider" | "rs-server" | "rs-client" | "customer" | "peer";
+export type PeerRole = "provider" | "rs" | "rs-client" | "customer" | "peer";
 
 /** Calico's match operators on a prefix. */
 export type MatchOperator = "Equal" | "NotEqual" | "In" | "NotIn";

@@ -25,6 +25,7 @@ export class PrefixClasses {
   readonly #conditionOf = new Map<string, Condition>();
   readonly #classOf = new Map<string, number>();
   readonly #members: Uint8Array[] = [];
+  #isChanged = false;
 
   constructor(readonly family: AddressFamily) {
     this.#intern(new Uint8Array(0));
@@ -33,6 +34,13 @@ export class PrefixClasses {
   /** How many classes are known; class 0 is that of no condition at all. */
   get size(): number {
     return this.#members.length;
+  }
+
+  /** Whether conditions have come since the last call: then every prefix has to be put into its class again. */
+  takeChanged(): boolean {
+    const isChanged = this.#isChanged;
+    this.#isChanged = false;
+    return isChanged;
   }
 
   /** The prefix lies inside the CIDR, or is it. A CIDR of the other family never holds. */
@@ -103,6 +111,7 @@ export class PrefixClasses {
     if (known !== undefined) return known;
     const number = this.#tests.push(test) - 1;
     this.#conditionOf.set(key, number);
+    this.#isChanged = true;
     return number;
   }
 }

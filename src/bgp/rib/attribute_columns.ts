@@ -49,6 +49,8 @@ export class AttributeColumns {
   neighbourAs = new Uint32Array(1024);
   originatorId = new Uint32Array(1024);
   clusterLength = new Uint16Array(1024);
+  /** The NEXT_HOP attribute as a number, 0 when there is none. */
+  nextHop4 = new Uint32Array(1024);
 
   set(id: number, row: AttributeRow): void {
     this.flags[id] = row.flags;
@@ -59,6 +61,7 @@ export class AttributeColumns {
     this.neighbourAs[id] = row.neighbourAs;
     this.originatorId[id] = row.originatorId;
     this.clusterLength[id] = row.clusterLength;
+    this.nextHop4[id] = row.nextHop4 < 0 ? 0 : row.nextHop4;
   }
 
   grow(size: number): void {
@@ -70,6 +73,7 @@ export class AttributeColumns {
     this.neighbourAs = resize(this.neighbourAs, new Uint32Array(size));
     this.originatorId = resize(this.originatorId, new Uint32Array(size));
     this.clusterLength = resize(this.clusterLength, new Uint16Array(size));
+    this.nextHop4 = resize(this.nextHop4, new Uint32Array(size));
   }
 }
 

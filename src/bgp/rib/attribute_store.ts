@@ -140,6 +140,13 @@ export class AttributeStore {
     return bytes.subarray(at + HEADER + bytes[at + 2]!, at + this.#length[id]!);
   }
 
+  /** The raw attributes as they are stored, whatever their form. A passing view. */
+  raw(id: number): Uint8Array {
+    const at = this.#offset[id]!;
+    const bytes = this.#arena.bytes;
+    return bytes.subarray(at + HEADER + bytes[at + 2]!, at + this.#length[id]!);
+  }
+
   /** The next hop of MP_REACH that the set carries; empty when it has NEXT_HOP instead. A passing view. */
   mpNextHop(id: number): Uint8Array {
     const at = this.#offset[id]! + HEADER;

@@ -120,7 +120,7 @@ export class PrefixTable {
   }
 
   /** Writes the address as 4 or 16 octets. */
-  address(id: number, out = new Uint8Array(this.isV6 ? 16 : 4)): Uint8Array {
+  address(id: number, out: Uint8Array = new Uint8Array(this.isV6 ? 16 : 4)): Uint8Array {
     putWord(out, 0, this.w0[id]!);
     if (this.isV6) {
       putWord(out, 4, this.w1[id]!);

@@ -1,0 +1,58 @@
+/** What an update group's members have been told, by prefix number: the set of attributes and whose route it is. */
+
+import { resize } from "./attribute_columns.ts";
+import type { AttributeStore } from "./attribute_store.ts";
+
+/** One family of one group. A set in it counts as used. */
+export class AdjRibOut {
+  #sets = new Int32Array(1024);
+  #sources = new Uint16Array(1024);
+  /** Prefixes that are told. */
+  count = 0;
+
+  constructor(readonly store: AttributeStore) {}
+
+  /** The set that members were told, 0 for none. */
+  set(prefix: number): number {
+    return this.#sets[prefix] ?? 0;
+  }
+
+  /** The peer whose route it is: it alone was not told. */
+  source(prefix: number): number {
+    return this.#sources[prefix] ?? 0;
+  }
+
+  put(prefix: number, set: number, source: number): void {
+    if (prefix >= this.#sets.length) {
+      const size = Math.max(this.#sets.length * 2, prefix + 1);
+      this.#sets = resize(this.#sets, new Int32Array(size));
+      this.#sources = resize(this.#sources, new Uint16Array(size));
+    }
+    const old = this.#sets[prefix]!;
+    if (set !== 0) {
+      this.store.retain(set);
+      this.count++;
+    }
+    this.#sets[prefix] = set;
+    this.#sources[prefix] = source;
+    if (old !== 0) {
+      this.store.release(old);
+      this.count--;
+    }
+  }
+
+  /** Calls `visit` with every prefix that is told. */
+  each(visit: (prefix: number) => void): void {
+    for (let prefix = 0, left = this.count; left > 0; prefix++) {
+      if (this.#sets[prefix] === 0) continue;
+      left--;
+      visit(prefix);
+    }
+  }
+
+  clear(): void {
+    this.each((prefix) => this.store.release(this.#sets[prefix]!));
+    this.#sets.fill(0);
+    this.count = 0;
+  }
+}
