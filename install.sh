@@ -8,11 +8,10 @@
 #   sudo ./install.sh uninstall   takes the executable, the unit and the unpacked program away; keeps what is yours
 #
 # DESTDIR installs below another root and starts nothing; PREFIX (default /usr/local) moves the executable.
-# Needed from outside: npm's registry (npm's own setting or NPM_CONFIG_REGISTRY is honoured) and Debian's packages.
+# Needed from outside: npm's packages (npm's own settings are honoured) and Debian's.
 set -euo pipefail
 
 readonly DENO_VERSION=2.9.6
-readonly NPM_REGISTRY=https://registry.npmjs.org
 # npm's `dist.integrity` of @deno/linux-x64-glibc at that version; npm has no linux-arm64-glibc of it.
 readonly DENO_X64_SHA512='3md4TKLCuzsLDmfOoC5KN7NAZaxSVkMgm64vg6foD00JBADCpYS2/5QqXfzgnP5ZQz3iLP9vBQJtEgc116OAoQ=='
 readonly LAB_PACKAGES=(bird2 iproute2 iputils-ping)
@@ -110,20 +109,13 @@ is_wanted_deno() {
   [ "$("$1" --version 2>/dev/null | sed -n '1s/^deno \([0-9.]*\).*/\1/p')" = "$DENO_VERSION" ]
 }
 
-npm_registry() {
-  local registry=
-  if command -v npm >/dev/null; then registry=$(npm config get registry 2>/dev/null || true); fi
-  case $registry in http*) ;; *) registry=${NPM_CONFIG_REGISTRY:-${npm_config_registry:-}} ;; esac
-  case $registry in http*) ;; *) registry=$(sed -n 's/^registry *= *//p' "${HOME:-/root}/.npmrc" 2>/dev/null || true) ;; esac
-  case $registry in http*) ;; *) registry=$NPM_REGISTRY ;; esac
-  printf '%s\n' "${registry%/}"
-}
-
 find_deno() {
-  local path registry new wanted
-  registry=$(npm_registry)
-  # Deno fetches the packages of deno.lock from the same place.
-  if [ "$registry" != "$NPM_REGISTRY" ]; then export NPM_CONFIG_REGISTRY="$registry/"; fi
+  local path new wanted package=@deno/linux-x64-glibc@$DENO_VERSION
+  # Deno fetches the packages of deno.lock from where npm is told to.
+  if command -v npm >/dev/null; then
+    path=$(npm config get registry 2>/dev/null || true)
+    case $path in http*) export NPM_CONFIG_REGISTRY="$path" ;; esac
+  fi
   for path in "$(command -v deno || true)" "$root/.tools/deno"; do
     if [ -n "$path" ] && is_wanted_deno "$path"; then
       deno=$path
@@ -134,20 +126,17 @@ find_deno() {
     Linux-x86_64) ;;
     *) fail "npm has no Deno $DENO_VERSION for $(uname -s) on $(uname -m): install it by hand so that \`deno\` is on PATH" ;;
   esac
-  if ! command -v curl >/dev/null || [ ! -e /etc/ssl/certs/ca-certificates.crt ]; then
-    install_packages curl ca-certificates
-  fi
+  command -v npm >/dev/null || install_packages npm ca-certificates
 
-  say "fetching Deno $DENO_VERSION from $registry"
+  say "fetching Deno $DENO_VERSION with npm"
   mkdir -p "$root/.tools"
   new=$(mktemp -d "$root/.tools/new.XXXXXX")
   cleanup+=("$new")
-  curl -fsSL --retry 3 --connect-timeout 20 -o "$new/deno.tgz" \
-    "$registry/@deno/linux-x64-glibc/-/linux-x64-glibc-$DENO_VERSION.tgz" ||
-    fail "cannot fetch Deno $DENO_VERSION from $registry"
+  (cd "$new" && npm pack --silent "$package" >/dev/null) || fail "npm cannot fetch $package"
+  mv "$new"/*.tgz "$new/deno.tgz"
   wanted=$(printf '%s' "$DENO_X64_SHA512" | base64 -d | od -An -v -tx1 | tr -d ' \n')
   printf '%s  %s\n' "$wanted" "$new/deno.tgz" | sha512sum --check --status ||
-    fail "what $registry gave as Deno $DENO_VERSION does not have the pinned SHA-512; nothing of it was run"
+    fail "what npm gave as $package does not have the pinned SHA-512; nothing of it was run"
   tar -xzf "$new/deno.tgz" -C "$new" --no-same-owner package/deno
   chmod 755 "$new/package/deno"
   is_wanted_deno "$new/package/deno" || fail "Deno $DENO_VERSION does not run on this machine"

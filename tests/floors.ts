@@ -23,10 +23,10 @@ const FLOORS: Record<string, number> = {
   speaker: 5,
   agent: 5,
   api: 5,
-  cni: 6,
-  cli: 6,
   lab: 6,
-  "main.ts": 7,
+  cni: 7,
+  cli: 7,
+  "main.ts": 8,
 };
 const PURE = new Set(["lib", "model", "netlink", "bgp", "policy", "routing", "ipam", "dataplane"]);
 const LIBC = "src/linux/libc.ts";

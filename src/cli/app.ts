@@ -51,7 +51,11 @@ const root = buildRouteMap({
   },
 });
 
-const oneLine = (error: unknown) => `tortie: ${error instanceof Error ? error.message.trimEnd() : String(error)}`;
+const oneLine = (error: unknown) => {
+  if (!(error instanceof Error)) return `tortie: ${error}`;
+  const hint = (error as { readonly hint?: unknown }).hint;
+  return `tortie: ${error.message.trimEnd()}${typeof hint === "string" ? `; ${hint}` : ""}`;
+};
 
 /** Errors that the program did not foresee show where they came from when TORTIE_DEBUG is set. */
 const withStack = (error: unknown) =>

@@ -4,7 +4,7 @@ import { nearest } from "../../model/nearest.ts";
 import { type KindEntry, kindOfWord, kindWords } from "../../model/kinds.ts";
 import type { AnyResource } from "../../model/resources/mod.ts";
 import type { GetFlags } from "../commands/resources.ts";
-import { connectNode } from "../node.ts";
+import { connectNode } from "../connection.ts";
 import { type Column, formatJson, formatTable } from "../table.ts";
 import { CliError, type Terminal, UsageError } from "../terminal.ts";
 

@@ -1,7 +1,7 @@
 /** `tortie ipam`: show, check, release and configure. */
 
 import type { ConfigureFlags, ShowFlags } from "../commands/ipam.ts";
-import { connectNode } from "../node.ts";
+import { connectNode } from "../connection.ts";
 import { formatJson, formatTable } from "../table.ts";
 import { CliError, type Terminal, UsageError } from "../terminal.ts";
 

@@ -1,18 +1,24 @@
 /** `tortie validate`: checks a configuration file, or a file of resources, without a node. */
 
-import { parseDocuments } from "../../model/config.ts";
+import { nodeName } from "../../model/config.ts";
+import { checkFleet } from "../../model/fleet.ts";
+import { parseDocuments } from "../../model/parse.ts";
 import { readFile } from "../file.ts";
-import type { Terminal } from "../terminal.ts";
+import { formatConfigErrors, hasSettings } from "../node/configuration.ts";
+import { CliError, type Terminal } from "../terminal.ts";
 
-/** Prints a line for each error and exits 1, or says what was found to be right. */
+/** Says what was found to be right; throws `CliError` with a line for each error. */
 export async function validate(this: Terminal, flags: { readonly file: string }): Promise<void> {
   const { text, name } = await readFile(this, flags.file);
-  const { resources, errors } = parseDocuments(text, name);
-  if (errors.length > 0) {
-    for (const error of errors) this.process.stderr.write(`tortie: ${error.message}\n`);
-    this.process.exitCode = 1;
-    return;
-  }
+  const { settings, resources, errors } = parseDocuments(text, name);
+  // A file of resources alone may be for any node, and for a store that holds more than it.
+  const isNodes = hasSettings(settings);
+  const fleet = checkFleet(resources, {
+    datastore: isNodes ? settings.datastore.type : "etcd",
+    ...isNodes ? { nodeName: nodeName(settings, Deno.hostname()) } : {},
+  });
+  const problems = [...errors, ...fleet];
+  if (problems.length > 0) throw new CliError(formatConfigErrors(problems));
   this.process.stdout.write(
     `${name}: valid, ${resources.length} ${resources.length === 1 ? "resource" : "resources"}\n`,
   );

@@ -2,7 +2,7 @@
 
 import { type AttachFlags } from "../commands/workload.ts";
 import { parsePairs } from "../commands/flags.ts";
-import { connectNode } from "../node.ts";
+import { connectNode } from "../connection.ts";
 import { formatJson, formatTable } from "../table.ts";
 import { type Terminal, UsageError } from "../terminal.ts";
 

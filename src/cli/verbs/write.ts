@@ -1,10 +1,11 @@
 /** `tortie apply`, `create`, `replace` and `delete`: the file is checked whole before the first resource is written. */
 
-import { parseDocuments } from "../../model/config.ts";
+import { parseDocuments } from "../../model/parse.ts";
 import { idOf, type ResourceId, resourceIdText } from "../../model/resource.ts";
 import type { DeleteFlags, WriteFlags } from "../commands/resources.ts";
 import { readFile } from "../file.ts";
-import { connectNode } from "../node.ts";
+import { connectNode } from "../connection.ts";
+import { formatConfigErrors, hasSettings } from "../node/configuration.ts";
 import { CliError, type Terminal, UsageError } from "../terminal.ts";
 import { parseKind } from "./get.ts";
 
@@ -76,9 +77,9 @@ async function idsToDelete(
 
 async function readResources(terminal: Terminal, file: string) {
   const { text, name } = await readFile(terminal, file);
-  const { resources, errors, hasSettings } = parseDocuments(text, name);
-  if (errors.length > 0) throw new CliError(errors.map((error) => error.message).join("\ntortie: "));
-  if (hasSettings) {
+  const { settings, resources, errors } = parseDocuments(text, name);
+  if (errors.length > 0) throw new CliError(formatConfigErrors(errors));
+  if (hasSettings(settings)) {
     throw new CliError(
       `${name} holds a node's own settings: put them into the node's configuration file, and only resources here`,
     );

@@ -1,0 +1,180 @@
+/**
+ * A running node: store, kernel, agent, speaker and API put together, and taken apart again in the reverse order.
+ *
+ *     tortie.yaml -> store <-> agent <-> kernel <-> speaker      API -> all of them
+ *
+ * Stopping leaves the dataplane as it stands. Nothing is changed on the host before everything that can be refused
+ * (configuration, rights, socket, ports, state directory) has been accepted.
+ */
+
+import { type Agent, startAgent } from "../../agent/agent.ts";
+import { ApiError } from "../../api/error.ts";
+import type { NodeApi } from "../../api/node_api.ts";
+import { makeResources } from "../../api/resources.ts";
+import { serveApi } from "../../api/server.ts";
+import type { NodeStatus, ReloadResult } from "../../api/shapes.ts";
+import type { Clock } from "../../lib/clock.ts";
+import type { Log } from "../../lib/log.ts";
+import { openKernel } from "../../linux/kernel.ts";
+import { type SpeakerHandle, startSpeaker } from "../../speaker/spawn.ts";
+import type { SpeakerStatus } from "../../speaker/messages.ts";
+import { type FileStore, openFileStore } from "../../store/file/file_store.ts";
+import { CliError } from "../terminal.ts";
+import { version } from "../version.ts";
+import { type Configuration, restartNeeded } from "./configuration.ts";
+import { makeIpamCalls } from "./ipam_calls.ts";
+import { serveMetrics } from "./metrics.ts";
+import { refuseTakenPorts } from "./ports.ts";
+import { feedSpeaker } from "./speaker_feed.ts";
+
+/** What a node is started with. */
+export interface NodeParts {
+  readonly configuration: Configuration;
+  /** Reads the configuration file again; throws `CliError`. */
+  readonly reread: () => Promise<Configuration>;
+  readonly clock: Clock;
+  readonly log: Log;
+}
+
+/** A running node. */
+export interface RunningNode {
+  readonly api: NodeApi;
+  /** Takes a new edition of the configuration file, or refuses it whole and notes why; throws `ApiError` `invalid`. */
+  reload(): Promise<ReloadResult>;
+  /** Resolves once what an earlier run left behind is mended. */
+  readonly ready: Promise<void>;
+  stop(): Promise<void>;
+}
+
+/** Starts a node; throws `CliError`, `StoreError` or `ApiError` when it cannot be, and leaves nothing running then. */
+export async function startNode({ configuration, reread, clock, log }: NodeParts): Promise<RunningNode> {
+  const { settings, name } = configuration;
+  if (settings.datastore.type !== "file") {
+    throw new CliError("datastore.type etcd is not served by this version; use file");
+  }
+  await refuseTakenPorts(configuration);
+  const undo: (() => void | Promise<void>)[] = [];
+  try {
+    const store = openFileStore({ dir: settings.node.stateDir, owner: { name }, fixed: configuration.fixed, clock });
+    undo.push(() => store.close());
+    for (const warning of store.warnings) log.warn(warning);
+    const kernel = openKernel();
+    undo.push(() => kernel.close());
+    const parts = { store, configuration, reread, clock, log };
+    const shared: Shared = { ...parts, speakerStatus: undefined, configError: null, loadedAt: isoTime(clock) };
+
+    const agent = startAgent({
+      store,
+      kernel,
+      settings: { name, ip: settings.node.ip, ip6: settings.node.ip6 },
+      clock,
+      log,
+    });
+    undo.push(() => agent.stop());
+    const speaker = startSpeaker({ log: log.with({ part: "bgp" }), clock });
+    undo.push(() => speaker.stop());
+    undo.push(speaker.onStatus((status) => shared.speakerStatus = status));
+    undo.push(feedSpeaker({ agent, speaker, node: name, clock, log }));
+
+    const api = makeNodeApi(shared, agent, speaker);
+    const health = {
+      liveness: () => null,
+      readiness: () => agent.snapshot.isInSync ? agent.status().dataplane.lastError : "not in sync with the store yet",
+    };
+    const server = await serveApi({ socket: settings.node.socket, api, log, health });
+    undo.push(() => server.close());
+    undo.push(await serveMetrics(settings.metrics.listen, api, log));
+    return { api, reload: api.reload, ready: agent.ready, stop: () => runBackwards(undo) };
+  } catch (error) {
+    await runBackwards(undo);
+    throw error;
+  }
+}
+
+/** What the calls share and change. */
+interface Shared {
+  readonly store: FileStore;
+  configuration: Configuration;
+  readonly reread: () => Promise<Configuration>;
+  readonly clock: Clock;
+  readonly log: Log;
+  speakerStatus: SpeakerStatus | undefined;
+  configError: string | null;
+  loadedAt: string;
+}
+
+function makeNodeApi(shared: Shared, agent: Agent, speaker: SpeakerHandle): NodeApi {
+  const { store, clock } = shared;
+  const since = isoTime(clock);
+  return {
+    resources: makeResources({ store, clock, log: shared.log }),
+    workloads: agent.workloads,
+    ipam: makeIpamCalls(store, agent),
+    bgp: {
+      peers: () => speaker.query({ kind: "peers" }),
+      routes: (query = {}) => speaker.query({ kind: "routes", ...query }),
+      explain: async (query) => await explainRoute(speaker, query),
+    },
+    policy: {
+      explain: () => Promise.reject(new ApiError("refused", "policies are not enforced by this version")),
+    },
+    status: () => Promise.resolve(makeNodeStatus(shared, agent, since)),
+    reload: () => reload(shared),
+  };
+}
+
+function makeNodeStatus(shared: Shared, agent: Agent, since: string): NodeStatus {
+  const { node, store, workloads, dataplane } = agent.status();
+  const peers = shared.speakerStatus?.peers ?? [];
+  const speakerError = shared.speakerStatus?.errors[0] ?? null;
+  return {
+    node: { ...node, version: version().version, pid: Deno.pid, since },
+    config: { file: shared.configuration.file, loadedAt: shared.loadedAt, error: shared.configError },
+    store: { ...store, warnings: [...store.warnings, ...shared.store.warnings] },
+    bgp: {
+      established: peers.filter(({ state }) => state === "Established").length,
+      configured: peers.length,
+    },
+    workloads,
+    dataplane: { ...dataplane, lastError: dataplane.lastError ?? speakerError },
+  };
+}
+
+/** Takes the file's new edition whole, or leaves everything as it is and notes why. */
+async function reload(shared: Shared): Promise<ReloadResult> {
+  const { store, log, clock } = shared;
+  try {
+    const edited = await shared.reread();
+    const { name } = shared.configuration;
+    if (edited.name !== name) {
+      throw new CliError(`node.name cannot change from ${name} to ${edited.name} while the node runs`);
+    }
+    const { changed, warnings } = store.replaceFixed(edited.fixed);
+    const waiting = restartNeeded(shared.configuration.settings, edited.settings);
+    const all = [...warnings, ...waiting.map((key) => `${key} takes effect when the node is restarted`)];
+    shared.configuration = { ...edited, settings: shared.configuration.settings };
+    shared.configError = null;
+    shared.loadedAt = isoTime(clock);
+    log.info("the configuration file was read", { changed, warnings: all });
+    return { changed, warnings: all };
+  } catch (error) {
+    const message = error instanceof Error ? error.message : String(error);
+    shared.configError = message.replaceAll("\ntortie: ", "; ");
+    log.error("the configuration file is refused; what ran before goes on", { error: shared.configError });
+    throw new ApiError("invalid", message, { hint: "the edition before it stays in force" });
+  }
+}
+
+/** The paths of the longest prefix that covers the query, the best first. */
+async function explainRoute(speaker: SpeakerHandle, query: string) {
+  const paths = await speaker.query({ kind: "routes", prefix: query });
+  return { query, prefix: paths[0]?.prefix ?? null, paths: paths.toSorted((a, b) => Number(b.best) - Number(a.best)) };
+}
+
+function isoTime(clock: Clock): string {
+  return new Date(clock.wall()).toISOString();
+}
+
+async function runBackwards(undo: (() => void | Promise<void>)[]): Promise<void> {
+  for (const step of undo.splice(0).reverse()) await step();
+}

@@ -1,0 +1,69 @@
+/**
+ * Keeps the speaker configured: what the store says of nodes, pools, peers and filters, and which blocks are ours,
+ * becomes its configuration whenever one of them changes.
+ *
+ * Several changes in a row make one configuration. Password files are read here, where files may be read.
+ */
+
+import type { Agent } from "../../agent/agent.ts";
+import type { SpeakerConfig } from "../../bgp/config.ts";
+import { resolveSpeaker } from "../../bgp/resolve/mod.ts";
+import type { Clock } from "../../lib/clock.ts";
+import type { Log } from "../../lib/log.ts";
+import type { SpeakerHandle } from "../../speaker/spawn.ts";
+
+/** The kinds that the speaker's configuration is made of. */
+const KINDS = new Set(["Node", "IPPool", "BGPConfiguration", "BGPPeer", "BGPFilter", "blocks", "sync"]);
+
+/** Milliseconds that changes are collected for. */
+const SETTLE = 20;
+
+/** Starts feeding; returns how to stop. */
+export function feedSpeaker(
+  { agent, speaker, node, clock, log }: {
+    readonly agent: Agent;
+    readonly speaker: SpeakerHandle;
+    readonly node: string;
+    readonly clock: Clock;
+    readonly log: Log;
+  },
+): () => void {
+  let cancel: (() => void) | undefined;
+  let last = "";
+  let lastNotes = "";
+
+  const feed = () => {
+    cancel = undefined;
+    const { snapshot } = agent;
+    if (!snapshot.isInSync) return;
+    const resolved = resolveSpeaker({ snapshot, node });
+    const config = { ...resolved.config, peers: resolved.config.peers.map((peer) => withPassword(peer, log)) };
+    const notes = resolved.notes.join("; ");
+    if (notes !== lastNotes && notes !== "") log.warn("parts of the BGP configuration are not used", { notes });
+    lastNotes = notes;
+    const text = JSON.stringify(config);
+    if (text === last) return;
+    last = text;
+    speaker.configure(config);
+  };
+  const schedule = () => cancel ??= clock.after(SETTLE, feed);
+  const stop = agent.onChange((what) => KINDS.has(what) && schedule());
+  schedule();
+  return () => {
+    stop();
+    cancel?.();
+  };
+}
+
+type Peer = SpeakerConfig["peers"][number];
+
+/** The peer with the key from its password file; a peer whose file cannot be read keeps none and so will not come up. */
+function withPassword(peer: Peer, log: Log): Peer {
+  if (peer.passwordFile === undefined) return peer;
+  try {
+    return { ...peer, password: Deno.readTextFileSync(peer.passwordFile).trimEnd() };
+  } catch (error) {
+    log.error("cannot read the password file of a peer; the session stays down", { peer: peer.name, error });
+    return peer;
+  }
+}

@@ -1,0 +1,37 @@
+/** `tortie run`: the node in the foreground, its signals, and its service manager. */
+
+import { makeNotifier } from "../../agent/notify.ts";
+import { systemClock } from "../../store/expiry.ts";
+import { DEFAULT_CONFIG } from "../connection.ts";
+import { loadConfiguration } from "../node/configuration.ts";
+import { watchFile } from "../node/file_watch.ts";
+import { startNode } from "../node/node.ts";
+import { startNodeLog } from "../node_log.ts";
+import { CliError, type Terminal } from "../terminal.ts";
+
+/** Runs until SIGTERM or SIGINT; the dataplane is left standing. */
+export async function run(this: Terminal, flags: { readonly config?: string }): Promise<void> {
+  const file = flags.config ?? DEFAULT_CONFIG;
+  const configuration = await loadConfiguration(this, file);
+  if (Deno.uid() !== 0) throw new CliError("the node needs root, to change interfaces and routes: run it with sudo");
+  const log = (await startNodeLog(configuration.settings.log)).with({ node: configuration.name });
+  const clock = systemClock;
+  const stopped = Promise.withResolvers<void>();
+  for (const signal of ["SIGTERM", "SIGINT"] as const) Deno.addSignalListener(signal, () => stopped.resolve());
+
+  const node = await startNode({ configuration, reread: () => loadConfiguration(this, file), clock, log });
+  const notifier = makeNotifier({ socket: this.env("NOTIFY_SOCKET"), watchdogUsec: this.env("WATCHDOG_USEC"), clock });
+  const reload = () => void node.reload().catch(() => {});
+  Deno.addSignalListener("SIGHUP", reload);
+  const unwatch = watchFile(file, clock, reload);
+  notifier.ready(`node ${configuration.name}`);
+  notifier.watchdog(() => true);
+  log.info("the node runs", { socket: configuration.settings.node.socket, config: file });
+
+  await stopped.promise;
+  notifier.stopping();
+  log.info("the node stops; the dataplane is left standing");
+  unwatch();
+  await node.stop();
+  notifier.close();
+}
