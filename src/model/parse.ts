@@ -143,9 +143,13 @@ function locate(
     message,
     ...hint && { hint },
   }));
-  const known = new Set(located.map((error) => error.field));
-  const inBase = (path: readonly PropertyKey[]) => base.every((part, i) => path[i] === part);
-  const ambiguous = document.ambiguous.filter(({ path }) => inBase(path) && !known.has(fieldText(path)));
+  // Whatever stands in a field that is wrong anyway is not worth a second error.
+  const wrong = problems.map(({ path }) => [...base, ...path]);
+  const isBelow = (path: readonly PropertyKey[], above: readonly PropertyKey[]) =>
+    above.every((part, i) => path[i] === part);
+  const ambiguous = document.ambiguous.filter(({ path }) =>
+    isBelow(path, base) && !wrong.some((above) => above.length > base.length && isBelow(path, above))
+  );
   return [...located, ...ambiguous.map((problem) => yamlError(problem, file))];
 }
 

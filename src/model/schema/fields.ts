@@ -124,7 +124,7 @@ export function checkSelector(value: string, options: { readonly mayBeGlobal?: b
   } catch (error) {
     if (!(error instanceof SelectorError)) throw error;
     const { message, hint, offset } = error;
-    return [`selector: ${message}`, hint ? { hint, offset } : { offset }];
+    return [message, hint ? { hint, offset } : { offset }];
   }
 }
 

@@ -16,7 +16,7 @@ export function configJsonSchema(): Json {
   for (const kind of SCHEMA_KINDS) definitions[kind] = convert(resourceSchema(kind));
   return {
     $schema: "https://json-schema.org/draft/2020-12/schema",
-    $id: "https://tortie.dev/schema/tortie.schema.json",
+    $id: "tortie.schema.json",
     title: "A document of tortie.yaml",
     type: "object",
     if: { required: ["kind"] },

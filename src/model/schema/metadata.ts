@@ -8,7 +8,16 @@ import { kindEntry } from "../kinds.ts";
 import { nearest } from "../nearest.ts";
 import { BGP_ROLES, PEER_ANNOTATIONS } from "../resources/bgp_configuration.ts";
 import type { Kind } from "../resources/mod.ts";
-import { annotations, checkInterface, checkName, type Complaint, labels, strict, text } from "./fields.ts";
+import {
+  annotations,
+  checkInterface,
+  checkName,
+  type Complaint,
+  labels,
+  optionalText,
+  strict,
+  text,
+} from "./fields.ts";
 import { problem } from "./issue.ts";
 
 const LABEL = "[a-z0-9](?:[-a-z0-9]*[a-z0-9])?";
@@ -23,7 +32,9 @@ export function metadataSchema(kind: Kind) {
   const { namespaced } = kindEntry(kind);
   return strict({
     name: text((value) => checkKindName(kind, value)),
-    namespace: namespaced ? text(checkName).default("default") : z.literal("").transform(() => undefined).optional(),
+    namespace: namespaced
+      ? text(checkName).default("default")
+      : optionalText(() => [`a ${kind} is in no namespace`, { hint: "remove it" }]),
     labels: kind === "NetworkSet" || kind === "GlobalNetworkSet" ? setLabels.optional() : labels.optional(),
     annotations: annotations.check((context) => checkOwnAnnotations(kind, context)).optional(),
     uid: z.string().optional(),

@@ -127,25 +127,27 @@ function readDocument(document: Document.Parsed, text: string, placeOf: (offset:
       if (typeof key.value !== "string") {
         report(key, [...path, name], "a key must be text", `put it in quotes: "${name}"`);
       } else if (name === "__proto__") report(key, [...path, name], "is not a known key", "remove it");
-      else members[name] = valueOf(pair.value as YamlNode | null, [...path, name]) ?? null;
+      else {
+        flagOtherMeaning(key, [...path, name]);
+        members[name] = valueOf(pair.value as YamlNode | null, [...path, name]) ?? null;
+      }
     }
     return members;
   }
 
   function scalarValue(node: Scalar, path: readonly PropertyKey[]): unknown {
+    flagOtherMeaning(node, path);
+    return typeof node.value === "bigint" ? Number(node.value) : node.value;
+  }
+
+  function flagOtherMeaning(node: Scalar, path: readonly PropertyKey[]): void {
     const source = sourceOfScalar(node, text);
     const other = node.type === "PLAIN" && source !== undefined ? otherMeaning(node.value, source) : undefined;
-    if (other) {
-      ambiguous.push({
-        ...placeOf(node.range?.[0] ?? offset),
-        path,
-        message: `${source} is ${other}`,
-        hint: typeof node.value === "number"
-          ? `write ${node.value}, or "${source}" if text is meant`
-          : `put it in quotes: "${source}"`,
-      });
-    }
-    return typeof node.value === "bigint" ? Number(node.value) : node.value;
+    if (!other) return;
+    const hint = typeof node.value === "number"
+      ? `write ${node.value}, or "${source}" if text is meant`
+      : `put it in quotes: "${source}"`;
+    ambiguous.push({ ...placeOf(node.range?.[0] ?? offset), path, message: `${source} is ${other}`, hint });
   }
 }
 
@@ -174,8 +176,6 @@ function syntaxProblem(error: YAMLError, text: string, placeOf: (offset: number)
       return { ...at, message: "a tab is used to indent", hint: "indent with spaces" };
     case "TAG_RESOLVE_FAILED":
       return { ...at, message: "YAML tags are not allowed", hint: "write the value plainly or in quotes" };
-    case "MISSING_CHAR":
-    case "BAD_INDENT":
     default:
       return { ...at, message: `not YAML: ${error.message.split("\n")[0]?.replace(/ at line .*$/, "") ?? error.code}` };
   }
