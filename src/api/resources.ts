@@ -14,7 +14,7 @@ import { resourceKey, resourcePrefix } from "../model/keys/mod.ts";
 import { kindEntry } from "../model/kinds.ts";
 import { hasPolicyName, type PolicyNameStyle, policyNameStyle } from "../model/policy_name.ts";
 import { readResource, serializeResource, storedName } from "../model/read.ts";
-import { idOf, type Metadata, type ResourceId, resourceIdText } from "../model/resource.ts";
+import { API_VERSION, idOf, type Metadata, type ResourceId, resourceIdText } from "../model/resource.ts";
 import type { AnyResource, Kind } from "../model/resources/mod.ts";
 import { DEFAULT_ALLOW_PROFILE } from "../model/resources/profile.ts";
 import { systemClock } from "../store/expiry.ts";
@@ -54,12 +54,13 @@ export function makeResources({ store, log, clock = systemClock }: ResourcesOpti
     for (let tries = 1;; tries++) {
       const found = await find(store, idOf(resource));
       checkExistence(verb, resource, found, version);
-      const before = found && readResource(found.value);
+      const before = found && tryRead(found);
       await checkWrite(store, resource, before);
       const next = merge(resource, before, clock.wall());
       const policyNames = hasPolicyName(resource.kind) ? await styleFor(store, found) : "plain";
       const text = serializeResource(next, { policyNames });
-      if (found && isSameJson(JSON.parse(found.value), JSON.parse(text))) {
+      const present = before && serializeResource(before, { policyNames }); // with the defaults, which may be left out
+      if (found && present && isSameJson(JSON.parse(present), JSON.parse(text))) {
         return { outcome: "unchanged", resource: shown(next, found.revision), warnings: [] };
       }
       const outcome = found ? "changed" : "created";
@@ -100,7 +101,8 @@ export function makeResources({ store, log, clock = systemClock }: ResourcesOpti
       if (isDefaultAllow(id)) await checkDelete(store, DEFAULT_ALLOW_PROFILE);
       const entry = await find(store, id);
       if (!entry) throw missing(id);
-      const resource = readResource(entry.value);
+      const resource = tryRead(entry);
+      if (!resource) return await removeUnreadable(store, id, entry, dryRun);
       await checkDelete(store, resource);
       const warnings = dryRun ? [] : await remove(store, clock, resource, entry);
       return { outcome: "deleted", resource: shown(resource, entry.revision), warnings };
@@ -115,7 +117,7 @@ async function judged(given: AnyResource): Promise<AnyResource> {
   const origin = `${given.kind} ${given.metadata.name}`;
   const { resource, errors } = parseResource(given, origin);
   if (resource) return resource;
-  throw new ApiError("invalid", errors.map(formatConfigError).join("\n"));
+  throw new ApiError("invalid", errors.map(formatConfigError).join("; also "));
 }
 
 function checkExistence(
@@ -169,6 +171,22 @@ async function remove(store: Store, clock: Clock, resource: AnyResource, entry: 
   if (resource.kind === "Node") return await removeNode(store, resource.metadata.name, entry);
   await store.delete(entry.key, entry.revision);
   return [];
+}
+
+/** What cannot be read cannot be checked; deleting it is how to mend it. */
+async function removeUnreadable(store: Store, id: ResourceId, entry: Entry, dryRun: boolean): Promise<WriteResult> {
+  if (!dryRun) await store.delete(entry.key, entry.revision);
+  const { kind, ...metadata } = id;
+  const resource = { kind, apiVersion: API_VERSION, metadata, spec: {} } as AnyResource;
+  return { outcome: "deleted", resource, warnings: [`${resourceIdText(id)} could not be read`] };
+}
+
+function tryRead(entry: Entry): AnyResource | undefined {
+  try {
+    return readResource(entry.value);
+  } catch {
+    return undefined;
+  }
 }
 
 function watchResources(store: Store, { kind, filter, readShown, sink }: {
