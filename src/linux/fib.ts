@@ -56,7 +56,6 @@ export interface FibRequests {
 
 /** Makes the raw routes of a namespace. */
 export function makeRawRoutes({ exchange, dump }: FibRequests): RawRoutes {
-  const row = new RouteRow();
   return {
     sequence: (count) => exchange.sequence(count),
     send(batch, refused) {
@@ -64,16 +63,15 @@ export function makeRawRoutes({ exchange, dump }: FibRequests): RawRoutes {
     },
     async dump({ family, table, protocol }, { restart, visit }) {
       const request = getRoutes(family, { table, protocol });
-      // One row a dump: two dumps may take turns.
-      const mine = row.bytes.length === 0 ? row : new RouteRow();
+      const row = new RouteRow();
       try {
         await dump(request, {
           restart,
           visit: (_type, bytes, from, to) => {
-            if (!readRoute(bytes, from, to, mine) || mine.family !== (family === 4 ? 2 : 10)) return;
-            if (table !== undefined && mine.table !== table) return;
-            if (protocol !== undefined && mine.protocol !== protocol) return;
-            visit(mine);
+            if (!readRoute(bytes, from, to, row) || row.family !== (family === 4 ? 2 : 10)) return;
+            if (table !== undefined && row.table !== table) return;
+            if (protocol !== undefined && row.protocol !== protocol) return;
+            visit(row);
           },
         });
       } catch (error) {

@@ -106,7 +106,11 @@ function makeDumps(namespace: Namespace): { dump(request: Request, sink: DumpSin
         if (isClosed) throw new Error(`Cannot ${request.operation}: the kernel was closed`);
         return dump(socket ??= openNetlink({ namespace }), request, sink, makePause());
       });
-      previous = turn.catch(() => undefined);
+      previous = turn.catch(() => {
+        // A dump that was not read to its end keeps its socket busy.
+        socket?.close();
+        socket = undefined;
+      });
       return turn;
     },
     close() {
