@@ -11,6 +11,7 @@
 
 import { Cidr, type IpNet } from "../lib/cidr.ts";
 import type { Family, Ip } from "../lib/ip.ts";
+import { blockKey } from "../model/keys/build.ts";
 import type { AllowedUse } from "../model/resources/ip_pool.ts";
 import { type AffinityState, listAffinities } from "./stored/affinity.ts";
 import {
@@ -253,6 +254,16 @@ async function isUnselected(context: AssignContext, cidr: Cidr, allPools: readon
   return await letGoBlock(store, node.name, cidr, { mustBeEmpty: true }) !== "kept";
 }
 
+/** Puts a newly claimed block where a listing would have it. */
+function remember(context: AssignContext, cidr: Cidr): void {
+  const memory = context.affine.get(cidr.family);
+  if (!memory) return;
+  const others = memory.blocks.filter((block) => !block.equals(cidr));
+  const before = others.filter((block) => blockKey(block) < blockKey(cidr));
+  const blocks = [...before, cidr, ...others.slice(before.length)];
+  context.affine.set(cidr.family, { blocks, first: Math.min(memory.first, before.length) });
+}
+
 /** Takes from newly claimed blocks until the request is met or no block is left; returns why it had to stop, if it had to. */
 async function takeFromNew(
   context: AssignContext,
@@ -268,7 +279,7 @@ async function takeFromNew(
     if (owned >= limit) return blockLimit(search.host, owned, limit);
     const claimed = await claimNewBlock(context, search);
     if (!claimed) return undefined;
-    context.affine.delete(claimed.block.cidr.family);
+    remember(context, claimed.block.cidr);
     if (await taking.from(claimed) === AGAIN) {
       await taking.fromBlock(claimed.block.cidr, (block) => block.affinity === hostAffinity(search.host));
     }
@@ -353,7 +364,7 @@ async function blockForAddress(context: AssignContext, ip: Ip, cidr: Cidr): Prom
     );
   }
   const claimed = await claimBlock(context, node.name, cidr);
-  if (claimed) context.affine.delete(ip.family);
+  if (claimed) remember(context, claimed.block.cidr);
   return claimed;
 }
 
