@@ -23,6 +23,7 @@ import {
   ordinalOf,
   type Owner,
   ownerOf,
+  releaseCooled,
 } from "./stored/block.ts";
 import { readBlock, type StoredBlock, updateBlock } from "./stored/block_store.ts";
 import { claimBlock, hostAffinity, type IpamContext, letGoBlock } from "./claim.ts";
@@ -148,7 +149,8 @@ class Taking {
   async from(read: StoredBlock): Promise<typeof AGAIN | undefined> {
     const { cidr } = read.block;
     const wanted = this.count - this.ips.length;
-    const { block, ips } = assignNext(read.block, wanted, this.owner, reservedIn(cidr, this.reservations));
+    const cooled = releaseCooled(read.block, this.context.now());
+    const { block, ips } = assignNext(cooled, wanted, this.owner, reservedIn(cidr, this.reservations));
     if (ips.length === 0) return undefined;
     if (!await writeAssigned(this.context, read, block, this.owner, ips.length)) return AGAIN;
     for (const ip of ips) this.ips.push({ ip, length: cidr.length });

@@ -301,6 +301,19 @@ export function releaseOrdinals(
   return { block: { ...block, ...compactAttributes(block, allocations), unallocated, sequences }, released, byHandle };
 }
 
+/** The longest that a released address may be kept back before it is given again, in milliseconds (Calico's bound). */
+const MAX_COOLDOWN = 1_200_000;
+
+/** Frees addresses that a newer Calico released long ago and kept back (`releasedAt`); `now` is in ms since 1970. */
+export function releaseCooled(block: Block, now: number): Block {
+  const isCooled = block.attributes.map(({ releasedAt }) =>
+    typeof releasedAt === "string" && now - Date.parse(releasedAt) > MAX_COOLDOWN
+  );
+  if (!isCooled.includes(true)) return block;
+  const ordinals = block.allocations.flatMap((index, ordinal) => index !== null && isCooled[index] ? [ordinal] : []);
+  return releaseOrdinals(block, ordinals).block;
+}
+
 /** The ordinals that the handle holds, in order. */
 export function ordinalsHeld(block: Block, handle: string): number[] {
   const held: number[] = [];

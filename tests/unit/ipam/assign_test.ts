@@ -289,6 +289,22 @@ Deno.test("calls on one node take turns, so a hundred at once do not get into ea
   assert.equal(writes.length, 2 * 100 + 2 * 4, "an assignment wrote more than its handle and its block");
 });
 
+Deno.test("an address that a newer Calico kept back after its release is given again once that is long ago", async () => {
+  const store = await storeWith({ cidr: "10.0.0.0/31", blockSize: 31 });
+  await ipamOn(store, "a").assign({ v4: 2, handle: "h" });
+  const entry = await store.get(blockKey("10.0.0.0/31"));
+  const kept = JSON.parse(
+    entry?.value.replace(/"attributes":\[[^\]]*\]/, '"attributes":[{"releasedAt":"2026-01-01T00:00:00Z"}]') ?? "",
+  );
+  await store.put(blockKey("10.0.0.0/31"), JSON.stringify(kept));
+  await store.delete(handleKey("h"));
+  const early = await ipamOn(store, "a", { now: () => start + 1_200_000 }).autoAssign({ v4: 1, handle: "i" });
+  assert.equal(early.shortfalls[0]?.kind, "full");
+  const late = await ipamOn(store, "a", { now: () => start + 1_200_001 }).autoAssign({ v4: 2, handle: "i" });
+  assert.deepEqual(texts(late.v4), ["10.0.0.0/31", "10.0.0.1/31"]);
+  assert.deepEqual(await blockFaults(store), []);
+});
+
 Deno.test("a failing store ends one call and not the next", async () => {
   let isBroken = false;
   const store = new MemoryStore({
