@@ -71,7 +71,6 @@ export async function removeNode(store: Store, node: string, entry: Entry): Prom
   return warnings;
 }
 
-/** The addresses of an endpoint. */
-export function addressesOf({ spec }: WorkloadEndpoint): Ip[] {
+function addressesOf({ spec }: WorkloadEndpoint): Ip[] {
   return (spec.ipNetworks ?? []).flatMap((network) => Ip.tryParse(network.split("/")[0] ?? "") ?? []);
 }

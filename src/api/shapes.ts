@@ -131,8 +131,8 @@ export type PoolRow = Omit<PoolUse, "pool"> & { readonly name: string };
 /** A block of addresses; its affinity is "host:<node>", or null. */
 export type BlockRow = BlockUse;
 
-/** Who has an address. */
-export type AddressOwner = AddressUse;
+/** Who has an address; `assigned` says whether anybody has. */
+export type AddressOwner = AddressUse & { readonly assigned: boolean };
 
 /** Something that is wrong with the addresses. */
 export type IpamFinding = Finding;

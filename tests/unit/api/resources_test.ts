@@ -3,15 +3,14 @@
 import assert from "node:assert/strict";
 import { ApiError } from "../../../src/api/error.ts";
 import type { NodeResources } from "../../../src/api/node_api.ts";
-import { makeIpamCalls } from "../../../src/api/addresses.ts";
 import { makeResources } from "../../../src/api/resources.ts";
 import type { WatchLine } from "../../../src/api/shapes.ts";
 import { makeIpam } from "../../../src/ipam/ipam.ts";
+import { showBlocks } from "../../../src/ipam/show.ts";
 import { Ip } from "../../../src/lib/ip.ts";
 import { silentLog } from "../../../src/lib/log.ts";
 import type { AnyResource, Metadata } from "../../../src/model/resources/mod.ts";
 import { openFileStore } from "../../../src/store/file/file_store.ts";
-import { fixedEntries } from "../../../src/store/file/fixed_resources.ts";
 import { MemoryStore } from "../../../src/store/memory.ts";
 import type { Store } from "../../../src/store/store.ts";
 import { until } from "../../contract/store_suite.ts";
@@ -191,8 +190,7 @@ test("a deleted pool is closed, its claims end, its addresses stay with their wo
   assert.equal(outcome, "deleted");
   assert.deepEqual(warnings, ["1 addresses of the pool are still in use and stay with their workloads"]);
   assert.deepEqual(closed, [false, true]);
-  const calls = makeIpamCalls(store);
-  assert.deepEqual((await calls.showBlocks()).map(({ affinity, used }) => [affinity, used]), [[null, 1]]);
+  assert.deepEqual((await showBlocks(store)).map(({ affinity, used }) => [affinity, used]), [[null, 1]]);
   assert.deepEqual((await store.list("/calico/ipam/v2/host/")).entries, []);
   assert.deepEqual(await resources.list("IPPool"), []);
 });
@@ -340,12 +338,15 @@ test(
 
 Deno.test("what the configuration file holds is shown, and a change of it names the file and line", async () => {
   const dir = await Deno.makeTempDir({ prefix: "tortie-resources-" });
-  const placed = [{ resource: pool("p", "10.0.0.0/16"), file: "tortie.yaml", line: 12 }];
-  const store = openFileStore({ dir, owner: { name: "a" }, fixed: fixedEntries(placed) });
+  const fixed = [{
+    key: `${PREFIX}ippools/p`,
+    value: JSON.stringify(pool("p", "10.0.0.0/16")),
+    where: "tortie.yaml:12",
+  }];
+  const store = openFileStore({ dir, owner: { name: "a" }, fixed });
   try {
     const resources = makeResources({ store, log: silentLog });
     assert.equal((await resources.list("IPPool")).length, 1);
-    assert.equal(store.replaceFixed(fixedEntries(placed)).changed, 0, "the same file gives the same entries");
     const change = refused("readonly", /edit tortie\.yaml:12 instead/);
     await assert.rejects(resources.apply(pool("p", "10.0.0.0/16", { disabled: true })), change);
     await assert.rejects(resources.delete({ kind: "IPPool", name: "p" }), change);
@@ -355,43 +356,4 @@ Deno.test("what the configuration file holds is shown, and a change of it names 
     await store.close();
     await Deno.remove(dir, { recursive: true });
   }
-});
-
-test("addresses: shown, released, and kept while an endpoint uses them", async (resources, store) => {
-  await resources.apply(pool("p", "10.0.0.0/24"));
-  await resources.apply(make("Node", "a"));
-  const ipam = makeIpam({
-    store,
-    clock: { now: () => Date.now() },
-    random: Math.random,
-    node: { name: "a", labels: {} },
-  });
-  for (const ip of ["10.0.0.5", "10.0.0.6"]) {
-    await ipam.assignIp(Ip.parse(ip), { handle: ip, attributes: { node: "a" } });
-  }
-  await resources.apply(endpoint("web", "10.0.0.5"));
-  const calls = makeIpamCalls(store);
-  assert.deepEqual((await calls.show()).map(({ name, size, used }) => [name, size, used]), [["p", 256, 2]]);
-  assert.deepEqual(await calls.showBlocks(), [{
-    cidr: "10.0.0.0/26",
-    affinity: "host:a",
-    used: 2,
-    free: 62,
-    borrowed: 0,
-  }]);
-  assert.equal((await calls.showIp("10.0.0.5")).handle, "10.0.0.5");
-  assert.deepEqual((await calls.check()).map(({ subject }) => subject), ["10.0.0.6"]);
-  await assert.rejects(
-    calls.release("10.0.0.5"),
-    refused("refused", /used by the workload endpoint a-tortie-web-eth0/),
-  );
-  await calls.release("10.0.0.6");
-  await assert.rejects(calls.release("10.0.0.6"), refused("missing", /10\.0\.0\.6 is not assigned/));
-  await assert.rejects(calls.showIp("10.0.0"), refused("invalid", /not an IP address/));
-  assert.deepEqual(await calls.check(), []);
-  assert.deepEqual(await calls.configure({ strictAffinity: true }), {
-    strictAffinity: true,
-    autoAllocateBlocks: true,
-    maxBlocksPerHost: 0,
-  });
 });
