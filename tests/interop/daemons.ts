@@ -107,7 +107,7 @@ export async function eventually<T>(what: string, look: () => Promise<T | undefi
 
 /** A daemon of another project. */
 export interface Daemon {
-  /** Asks its own command line tool. */
+  /** Asks its own command line tool: birdc or gobgp with these words, vtysh with these lines. */
   ask(...words: string[]): Promise<string>;
   /** All that it has logged. */
   log(): Promise<string>;
@@ -215,7 +215,15 @@ export async function startFrr(hosts: Hosts, config: string): Promise<Daemon> {
     at("bgpd.conf"),
   );
   const ask = (...words: string[]) =>
-    hosts.exec(hosts.right, "/usr/bin/vtysh", "--vty_socket", folder, "-d", "bgpd", "-c", words.join(" "));
+    hosts.exec(
+      hosts.right,
+      "/usr/bin/vtysh",
+      "--vty_socket",
+      folder,
+      "-d",
+      "bgpd",
+      ...words.flatMap((line) => ["-c", line]),
+    );
   const made = daemon(hosts, [bgpd, zebra], [at("bgpd.log"), at("bgpd.out"), at("zebra.out")], ask);
   await eventually("bgpd", async () => (await ask("show version")).includes("FRR"));
   return made;

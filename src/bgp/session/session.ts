@@ -125,13 +125,16 @@ export class Session {
     this.#step({ type: "timer", timer });
   }
 
-  /** Writes whole messages to the Established connection; `count` UPDATEs are in them. */
-  write(bytes: Uint8Array, count = 1): void {
+  /** Writes whole UPDATE messages to the Established connection. */
+  write(bytes: Uint8Array): void {
     const transport = this.transport;
     if (!transport) return;
     if (transport.pending === 0) this.#progress = this.#edge.now();
+    for (let at = 0; at + 18 < bytes.length;) {
+      this.counts.sent[bytes[at + 18]!]! += 1;
+      at += (bytes[at + 16]! << 8) | bytes[at + 17]!;
+    }
     transport.write(bytes);
-    this.counts.sent[MSG_UPDATE]! += count;
   }
 
   #holdTime(): number {
