@@ -59,7 +59,7 @@ function filterRule(family: Family) {
     if (rule.operations?.length && rule.action !== "Accept") {
       problem(context, "a rejected route cannot be changed", { path: ["operations"], hint: "use action: Accept" });
     }
-  });
+  }).meta({ id: `FilterRuleV${family}` });
 }
 
 const v4 = z.array(filterRule(4)).optional();

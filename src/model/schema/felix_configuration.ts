@@ -216,7 +216,7 @@ export const felixConfigurationSpec = strict({
   failsafeOutboundHostPorts: failsafePorts,
   healthTimeoutOverrides: z.array(strict({
     name: text((value) => /^[a-zA-Z0-9_ -]+$/.test(value) ? undefined : `${JSON.stringify(value)} is not a name`),
-    timeout: optionalDuration.refine((value) => !value?.startsWith("-"), { error: "is negative" }),
+    timeout: optionalDuration,
   })).optional(),
   externalNodesList: z.array(
     text((value) => checkCidr(value, { family: 4, mayBeAddress: true, mayHaveHostBits: true })),

@@ -130,7 +130,8 @@ export function checkSelector(value: string, options: { readonly mayBeGlobal?: b
 
 /** Checks a duration in Go's form. */
 export function checkDuration(value: string): Complaint {
-  if (parseDuration(value) !== undefined) return undefined;
+  const seconds = parseDuration(value);
+  if (seconds !== undefined) return seconds >= 0 ? undefined : [`${value} is negative`, { hint: "write 0s or more" }];
   const hint = /^[0-9.]+$/.test(value) ? `write ${value}s for seconds` : "write it like 90s, 2m or 1h30m";
   return [`${JSON.stringify(value)} is not a duration`, { hint }];
 }

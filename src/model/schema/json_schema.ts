@@ -12,8 +12,9 @@ type Json = Record<string, unknown>;
 
 /** The schema as a JSON value: a document is the node's settings or a resource of a known kind. */
 export function configJsonSchema(): Json {
-  const definitions: Record<string, Json> = { settings: convert(settingsSchema) };
-  for (const kind of SCHEMA_KINDS) definitions[kind] = convert(resourceSchema(kind));
+  const definitions: Record<string, Json> = {};
+  definitions.settings = convert(settingsSchema, definitions);
+  for (const kind of SCHEMA_KINDS) definitions[kind] = convert(resourceSchema(kind), definitions);
   return {
     $schema: "https://json-schema.org/draft/2020-12/schema",
     $id: "tortie.schema.json",
@@ -33,7 +34,9 @@ export function configJsonSchema(): Json {
   };
 }
 
-function convert(schema: z.ZodType): Json {
-  const { $schema: _, ...definition } = z.toJSONSchema(schema, { io: "input", unrepresentable: "any" }) as Json;
+/** Converts a schema; what it shares with others (rules) goes into `definitions`, where its references point. */
+function convert(schema: z.ZodType, definitions: Record<string, Json>): Json {
+  const { $schema: _, $defs, ...definition } = z.toJSONSchema(schema, { io: "input", unrepresentable: "any" }) as Json;
+  Object.assign(definitions, $defs);
   return definition;
 }

@@ -8,6 +8,7 @@ import { kindEntry } from "../kinds.ts";
 import { nearest } from "../nearest.ts";
 import { BGP_ROLES, PEER_ANNOTATIONS } from "../resources/bgp_configuration.ts";
 import type { Kind } from "../resources/mod.ts";
+import { DEFAULT_ALLOW_PROFILE } from "../resources/profile.ts";
 import {
   annotations,
   checkInterface,
@@ -60,6 +61,9 @@ function checkKindName(kind: Kind, value: string): Complaint {
     return [`${JSON.stringify(value)} is not a name for a ${kind}`, { hint: `name it ${names}` }];
   }
   switch (kind) {
+    case "Profile":
+      if (value !== DEFAULT_ALLOW_PROFILE.metadata.name) return undefined;
+      return [`${value} is built in`, { hint: "make a profile of another name" }];
     case "Tier":
       return TIER_NAME.test(value) && value.length <= 63 ? undefined : notFit(value, "no dots, at most 63 characters");
     case "GlobalNetworkPolicy":

@@ -87,7 +87,7 @@ const FIXED_TIERS = new Set(["default", "kube-admin", "kube-baseline"]);
 
 interface ResourceContext {
   readonly value: {
-    readonly metadata: { readonly name: string };
+    readonly metadata: { readonly name: string; readonly annotations?: Readonly<Record<string, string>> };
     readonly spec: Readonly<Record<string, unknown>>;
   };
   readonly issues: unknown[];
@@ -116,6 +116,7 @@ function checkNameAgainstSpec(kind: Kind, context: ResourceContext): void {
       });
     }
   }
+  if (kind === "BGPPeer" || kind === "BGPConfiguration") checkPeerAnnotations(kind, context);
   if (kind === "FelixConfiguration" && spec.nodeSelector && (name === "default" || name.startsWith("node."))) {
     problem(context, `has no meaning on ${name}`, {
       path: ["spec", "nodeSelector"],
@@ -123,6 +124,22 @@ function checkNameAgainstSpec(kind: Kind, context: ResourceContext): void {
     });
   }
   if (kind === "WorkloadEndpoint") checkEndpointName(name, spec, context);
+}
+
+/** Annotations that the rest of the object leaves without a meaning. */
+function checkPeerAnnotations(kind: Kind, context: ResourceContext): void {
+  const { metadata: { name, annotations = {} }, spec } = context.value;
+  const refuse = (key: string, message: string, hint: string) =>
+    problem(context, message, { path: ["metadata", "annotations", key], atKey: true, hint });
+  for (const key of Object.keys(annotations).filter((key) => key.startsWith("tortie/"))) {
+    if (kind === "BGPConfiguration" && name !== "default") {
+      refuse(key, "is about the mesh", "put it on the BGPConfiguration default");
+    } else if (key === "tortie/interface" && kind === "BGPConfiguration") {
+      refuse(key, "is about one peer", "put it on a BGPPeer");
+    } else if (key === "tortie/interface" && (spec.peerSelector || spec.localWorkloadSelector)) {
+      refuse(key, "is about one peer, and a selector may pick several", "remove the annotation or the selector");
+    }
+  }
 }
 
 function checkEndpointName(name: string, spec: Readonly<Record<string, unknown>>, context: ResourceContext): void {

@@ -54,7 +54,7 @@ const entityRule = strict({
     if (value === undefined || (Array.isArray(value) && value.length === 0)) continue;
     problem(context, "cannot be combined with services", { path: [member], hint: "services name their own endpoints" });
   }
-});
+}).meta({ id: "EntityRule" });
 
 const icmp = strict({ type: integer(0, 254).optional(), code: integer(0, 255).optional() }).check((context) => {
   if (context.value.code !== undefined && context.value.type === undefined) {
@@ -117,7 +117,7 @@ export const rule = strict({
   if (given.protocol !== undefined && number !== 6) {
     problem(context, "needs protocol TCP", { path: ["http"], hint: "use protocol: TCP" });
   }
-});
+}).meta({ id: "Rule" });
 
 interface RuleContext {
   readonly value: {

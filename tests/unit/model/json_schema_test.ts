@@ -16,3 +16,13 @@ Deno.test("The JSON schema has a definition for every kind", () => {
   const definitions = configJsonSchema().$defs as Record<string, unknown>;
   for (const { kind } of KINDS) assert.ok(definitions[kind], kind);
 });
+
+Deno.test("Every reference in the JSON schema leads somewhere", () => {
+  const schema = configJsonSchema();
+  const definitions = schema.$defs as Record<string, unknown>;
+  const references = [...JSON.stringify(schema).matchAll(/"\$ref":"([^"]+)"/g)].map(([, reference = ""]) => reference);
+  assert.ok(references.length > 0);
+  for (const reference of references) {
+    assert.ok(reference.startsWith("#/$defs/") && definitions[reference.slice("#/$defs/".length)], reference);
+  }
+});
