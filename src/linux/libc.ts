@@ -82,7 +82,6 @@ const SYMBOLS = {
 
   /** int poll(struct pollfd *, nfds_t, int timeoutMs) */
   poll: { parameters: [pointer, unsigned_long, int], result: int },
-  poll_parked: { name: "poll", parameters: [pointer, unsigned_long, int], result: int, nonblocking: true },
   /** int epoll_create1(int flags) */
   epoll_create1: { parameters: [int], result: int },
   /** int epoll_ctl(int epfd, int op, int fd, struct epoll_event *) */

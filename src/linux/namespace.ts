@@ -21,13 +21,16 @@ const MNT_DETACH = 2;
 const NETNS_DIR = "/run/netns";
 const OWN_NAMESPACE = "/proc/thread-self/ns/net";
 
+/** How many namespaces this thread has entered and not left; a worker has its own copy of this module. */
+let depth = 0;
+
 /** An open network namespace; it lives at least until `close`. */
 export interface Namespace {
   readonly fd: number;
   /** The inode of nsfs, as text: the same for every way to open the same namespace. */
   readonly id: string;
-  /** How it was asked for, for messages; "" for the thread's own. */
-  readonly name: string;
+  /** Whether the thread is there whenever it is in no other: then nothing has to be entered. */
+  readonly isHome: boolean;
   close(): void;
 }
 
@@ -42,13 +45,14 @@ export function openNamespace(namespace = ""): Namespace {
     throw new NamespaceError(`Cannot open the network namespace ${namespace} (${path}): ${errnoText(errno())}`);
   }
   try {
-    enter(fd, () => undefined);
+    const isHome = namespace === "" && depth === 0;
+    if (!isHome) enter(fd, () => undefined);
     let isOpen = true;
     const close = () => {
       if (isOpen) libc().close(fd);
       isOpen = false;
     };
-    return { fd, id: `${Deno.statSync(`/proc/self/fd/${fd}`).ino}`, name: namespace, close };
+    return { fd, id: `${Deno.statSync(`/proc/self/fd/${fd}`).ino}`, isHome, close };
   } catch (error) {
     libc().close(fd);
     if (error instanceof NamespaceError) throw new NamespaceError(`${error.message}: ${path}`);
@@ -61,7 +65,7 @@ export function openNamespace(namespace = ""): Namespace {
  * live there. Throws `NamespaceError` when it cannot be entered, TypeError when the function returns a promise.
  */
 export function withinNamespace<T>(namespace: Namespace | string, run: () => T): T {
-  if (typeof namespace !== "string") return enter(namespace.fd, run);
+  if (typeof namespace !== "string") return namespace.isHome && depth === 0 ? atOnce(run) : enter(namespace.fd, run);
   const opened = openNamespace(namespace);
   try {
     return enter(opened.fd, run);
@@ -129,33 +133,39 @@ function shareDirectory(): void {
 }
 
 function enter<T>(fd: number, run: () => T): T {
-  const home = openOwn();
+  const before = openOwn();
   if (libc().setns(fd, CLONE_NEWNET) === -1) {
     const reason = errnoText(errno());
-    libc().close(home);
+    libc().close(before);
     throw new NamespaceError(`Cannot enter the network namespace: ${reason}`);
   }
+  depth++;
   try {
-    const result = run();
-    if (result instanceof Promise) {
-      throw new TypeError("Cannot wait inside a network namespace: it belongs to the thread");
-    }
-    return result;
+    return atOnce(run);
   } finally {
-    leave(home);
+    depth--;
+    leave(before);
   }
+}
+
+function atOnce<T>(run: () => T): T {
+  const result = run();
+  if (result instanceof Promise) {
+    throw new TypeError("Cannot wait inside a network namespace: it belongs to the thread");
+  }
+  return result;
 }
 
 function openOwn(): number {
   return checked(`open ${OWN_NAMESPACE}`, libc().open(cstring(OWN_NAMESPACE), O_CLOEXEC, 0));
 }
 
-function leave(home: number): void {
-  if (libc().setns(home, CLONE_NEWNET) === -1) {
+function leave(before: number): void {
+  if (libc().setns(before, CLONE_NEWNET) === -1) {
     console.error(`tortie: Cannot return to the network namespace of this process: ${errnoText(errno())}; ending it`);
     Deno.exit(70);
   }
-  libc().close(home);
+  libc().close(before);
 }
 
 function messageOf(error: unknown): string {

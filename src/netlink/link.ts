@@ -147,19 +147,6 @@ export function newVeth(near: LinkSettings, peer: LinkSettings): Request {
   };
 }
 
-/** Makes a link of a kind that needs no settings of its own ("bridge", "ifb", "dummy"). */
-export function newLink(kind: string, settings: LinkSettings): Request {
-  return {
-    operation: `link add ${settings.name ?? ""} type ${kind}`,
-    type: RTM_NEWLINK,
-    flags: NLM_F_CREATE | NLM_F_EXCL,
-    body: (writer) => {
-      putLink(writer, 0, settings);
-      putNest(writer, IFLA_LINKINFO, () => putString(writer, IFLA_INFO_KIND, kind));
-    },
-  };
-}
-
 /** Changes, renames or moves the link of that index. A MAC that is none throws SyntaxError. */
 export function setLink(index: number, settings: LinkSettings): Request {
   return {

@@ -15,7 +15,7 @@ import { MalformedError } from "./malformed.ts";
 import { NLM_F_CREATE, NLM_F_EXCL } from "./message.ts";
 import type { Request } from "./request.ts";
 
-export const RTM_NEWRULE = 32;
+const RTM_NEWRULE = 32;
 const RTM_DELRULE = 33;
 const RTM_GETRULE = 34;
 

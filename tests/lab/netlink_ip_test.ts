@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import { Cidr } from "../../src/lib/cidr.ts";
 import { Ip } from "../../src/lib/ip.ts";
 import type { Nexthop, Route } from "../../src/dataplane/ports.ts";
+import { NetlinkError } from "../../src/netlink/error.ts";
 import { type LinuxKernel, openKernel } from "../../src/linux/kernel.ts";
 import { inNamespaces, ip, ipJson, isRoot } from "./netlink_lab.ts";
 
@@ -327,5 +328,8 @@ Deno.test(
         }).catch((error) => error);
         assert.match(longName.message, /^Cannot link add a-name-longer-than-15 type veth peer x: /);
         assert.ok(longName.offset > 0, "the kernel points at the attribute");
+        const request = { name: "cali2", mac: "ee:ee:ee:ee:ee:ee", peerName: "x", alias: "y".repeat(300) };
+        await assert.rejects(() => kernel.links.createVeth(request), NetlinkError);
+        assert.deepEqual([await kernel.links.get("cali2"), await kernel.links.get("x")], [undefined, undefined]);
       })),
 );

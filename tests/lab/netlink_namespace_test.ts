@@ -3,6 +3,9 @@
 import assert from "node:assert/strict";
 import { NamespaceError } from "../../src/dataplane/ports.ts";
 import { openKernel } from "../../src/linux/kernel.ts";
+import { openNetlink } from "../../src/linux/netlink_socket.ts";
+import { setLink } from "../../src/netlink/link.ts";
+import { ask } from "../../src/netlink/request.ts";
 import { createNamespace, deleteNamespace, openNamespace, withinNamespace } from "../../src/linux/namespace.ts";
 import { freshNamespace, inNamespaces, ip, isRoot } from "./netlink_lab.ts";
 
@@ -53,7 +56,8 @@ Deno.test({
 });
 
 Deno.test({
-  name: `name, path and process open the same namespace, and a child spawned inside lives there${suffix}`,
+  name:
+    `name, path and process open the same namespace, and a child spawned inside lives there, to whom a link can be moved${suffix}`,
   ignore,
 }, () =>
   inNamespaces(1, async (name) => {
@@ -64,6 +68,18 @@ Deno.test({
       const own = openKernel();
       assert.notEqual(own.id, kernels[0]?.id);
       for (const kernel of [...kernels, own]) kernel.close();
+      await inNamespaces(1, async (near) => {
+        const kernel = openKernel(near);
+        const socket = openNetlink({ namespace: kernel.namespace });
+        const link = await kernel.links.createVeth({ name: "a0", mac: "ee:ee:ee:ee:ee:ee", peerName: "b0" });
+        ask(socket, setLink(link.peerIndex ?? 0, { namespace: { pid: child.pid } }));
+        assert.deepEqual(JSON.parse(ip(name, "-j", "link")).map(({ ifname }: { ifname: string }) => ifname), [
+          "lo",
+          "b0",
+        ]);
+        socket.close();
+        kernel.close();
+      });
     } finally {
       child.kill("SIGKILL");
       await child.status;
@@ -85,6 +101,13 @@ Deno.test({
     const [first, second, third] = withinNamespace(outer, () => [here(), withinNamespace(inner, here), here()]);
     assert.ok(first !== second && first === third && first !== home && second !== home);
     assert.equal(here(), home);
+    const own = openNamespace();
+    assert.throws(() => withinNamespace(own, () => Promise.resolve()), TypeError);
+    assert.deepEqual([withinNamespace(own, here), withinNamespace(outer, () => withinNamespace(own, here))], [
+      home,
+      home,
+    ]);
+    own.close();
     return Promise.resolve();
   }));
 

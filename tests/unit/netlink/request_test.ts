@@ -1,6 +1,7 @@
 /** Asking, batching and dumping over a scripted exchange: interrupted dumps, lost replies, strangers' and stale messages. */
 
 import assert from "node:assert/strict";
+import fc from "fast-check";
 import { ByteWriter } from "../../../src/lib/bytes.ts";
 import { u32At } from "../../../src/netlink/attribute.ts";
 import { NetlinkError } from "../../../src/netlink/error.ts";
@@ -29,15 +30,18 @@ function scripted(...answers: (Reply[] | "lost" | "cut")[][]): Exchange & { sent
       if (next === undefined) throw new NetlinkError("receive", 110, "ETIMEDOUT", "Connection timed out");
       if (next === "lost") throw new NetlinkError("receive", 105, "ENOBUFS", "No buffer space available");
       if (next === "cut") return Uint8Array.of(200, 0, 0, 0);
-      const writer = new ByteWriter();
-      for (const { type, body = [], flags = 0, sequence: of = sequence, port = PORT } of next) {
-        writer.u32le(16 + body.length).u16le(type).u16le(flags).u32le(of).u32le(port).put(Uint8Array.from(body)).align(
-          4,
-        );
-      }
-      return writer.bytes();
+      return datagramOf(next.map((one) => ({ sequence, ...one })));
     },
   };
+}
+
+function datagramOf(replies: Reply[]): Uint8Array {
+  const writer = new ByteWriter();
+  for (const { type, body = [], flags = 0, sequence = 0, port = PORT } of replies) {
+    writer.u32le(16 + body.length).u16le(type).u16le(flags).u32le(sequence).u32le(port).put(Uint8Array.from(body))
+      .align(4);
+  }
+  return writer.bytes();
 }
 
 const ACK: Reply = { type: NLMSG_ERROR, body: [0, 0, 0, 0] };
@@ -131,4 +135,50 @@ Deno.test("lost answers to a batch are an error, because its outcome is unknown"
     () => askBatch(scripted(["lost"]), "change routes", batch, () => {}),
     (error) => error instanceof NetlinkError && error.code === "ENOBUFS",
   );
+});
+
+Deno.test("whatever arrives, asking, batching and dumping end, and fail with a NetlinkError only", async () => {
+  const datagram = fc.oneof(fc.uint8Array({ maxLength: 80 }), fc.array(reply, { maxLength: 4 }).map(datagramOf));
+  await fc.assert(
+    fc.asyncProperty(fc.array(datagram, { maxLength: 12 }), async (datagrams) => {
+      const queue = () => {
+        const left = [...datagrams];
+        const exchange: Exchange = {
+          port: PORT,
+          sequence: () => 1,
+          send() {},
+          receive() {
+            const next = left.shift();
+            if (!next) throw new NetlinkError("receive", 110, "ETIMEDOUT", "Connection timed out");
+            return next;
+          },
+        };
+        return exchange;
+      };
+      const runs: ((exchange: Exchange) => unknown)[] = [
+        (exchange) => ask(exchange, request, (_type, bytes, from, to) => void bytes.subarray(from, to)),
+        (exchange) => askBatch(exchange, "x", { bytes: new Uint8Array(16), first: 1, count: 3 }, () => {}),
+        (exchange) => dumped(exchange),
+      ];
+      for (const run of runs) {
+        try {
+          await run(queue());
+        } catch (error) {
+          assert.ok(error instanceof NetlinkError, `${error}`);
+        }
+      }
+    }),
+    { numRuns: 500 },
+  );
+});
+
+const reply: fc.Arbitrary<Reply> = fc.record({
+  type: fc.constantFrom(NLMSG_ERROR, NLMSG_DONE, NLMSG_OVERRUN, 16),
+  body: fc.oneof(
+    fc.constantFrom([0, 0, 0, 0], refusalOf(17)),
+    fc.array(fc.integer({ min: 0, max: 255 }), { maxLength: 24 }),
+  ),
+  flags: fc.constantFrom(0, NLM_F_DUMP_INTR, 0x100, 0x200, 0x300),
+  sequence: fc.integer({ min: 0, max: 4 }),
+  port: fc.constantFrom(PORT, 0),
 });
