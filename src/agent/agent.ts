@@ -21,6 +21,7 @@ import type { IPPool, WorkloadEndpoint } from "../model/resources/mod.ts";
 import { splitWepName } from "../model/wep_name.ts";
 import type { Store } from "../store/store.ts";
 import { computeDesired, endpointRoutes } from "./desired.ts";
+import { watchGateway } from "./gateway_route.ts";
 import { initialiseStore } from "./initialise.ts";
 import { type FirewallStage, type Loop, startLoop } from "./loop.ts";
 import { keepNode, type NodeSettings } from "./node_resource.ts";
@@ -55,7 +56,7 @@ export interface Agent {
 }
 
 /** Milliseconds: how long a call waits for the store at start and for policy and route, and between tries at start. */
-const startTimeout = 15_000, applyTimeout = 10_000, startRetry = 1_000, ensureInterval = 30_000;
+const startTimeout = 15_000, applyTimeout = 5_000, startRetry = 1_000, ensureInterval = 30_000;
 
 /** Starts the agent. */
 export function startAgent(parts: AgentParts): Agent {
@@ -71,7 +72,7 @@ export function startAgent(parts: AgentParts): Agent {
   let own: WorkloadEndpoint[] | undefined;
   // A store may report before the loop is made.
   const running: { loop?: Loop } = {};
-  let hasIpv6 = true, isStopped = false;
+  let hasIpv6 = true, isHostKnown = false, isStopped = false;
   let desired: ReturnType<typeof computeDesired> | undefined;
   const lastEnsure = new Map<string, number>();
 
@@ -158,13 +159,14 @@ export function startAgent(parts: AgentParts): Agent {
     isReady,
   });
 
+  const gateway = watchGateway(kernel, () => running.loop?.poke("snapshot"));
   const loop = running.loop = startLoop({
     kernel,
     dataplane,
     clock,
     log,
     firewall,
-    isInSync: () => snapshot.isInSync,
+    isInSync: () => isHostKnown && snapshot.isInSync,
     compute: () => {
       desired = computeDesired({
         endpoints: endpoints(),
@@ -172,6 +174,7 @@ export function startAgent(parts: AgentParts): Agent {
         findLink: (name, alias) => dataplane.links.find(name, alias),
         hasIpv6,
         isForwarding: felix("ipForwarding") !== "Disabled",
+        hasGatewayRoute: gateway.hasRoute,
         hasFloatingIps: felix("floatingIPs") === "Enabled",
       });
       return desired.state;
@@ -212,6 +215,9 @@ export function startAgent(parts: AgentParts): Agent {
 
   const start = async () => {
     hasIpv6 = await kernel.sysctl.read("net/ipv6/conf/all/forwarding") !== undefined;
+    await gateway.read();
+    isHostKnown = true;
+    loop.poke("snapshot");
     if (!await loop.until(() => snapshot.isInSync && loop.isIdle(), Infinity)) return;
     await initialiseStore({ store, kernel, wall: clock.wall(), log });
     kept ??= keepNode({ store, kernel, settings, clock, log });
@@ -265,6 +271,7 @@ export function startAgent(parts: AgentParts): Agent {
       isStopped = true;
       stopping.resolve();
       kept?.stop();
+      gateway.stop();
       snapshot.close();
       sources.close();
       await loop.stop();

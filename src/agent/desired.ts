@@ -9,14 +9,14 @@
 import type { DesiredState } from "../dataplane/dataplane.ts";
 import type { DesiredLink } from "../dataplane/link_reconciler.ts";
 import { neighbourKey } from "../dataplane/neighbour_reconciler.ts";
-import { NUD_PERMANENT, RT_SCOPE_LINK, RT_TABLE_MAIN, workloadAlias } from "../dataplane/ownership.ts";
+import { NUD_PERMANENT, RT_SCOPE_LINK, RT_TABLE_MAIN, RTPROT_TORTIE, workloadAlias } from "../dataplane/ownership.ts";
 import type { Link, Neighbour, Route } from "../dataplane/ports.ts";
 import { routeKey } from "../dataplane/route_reconciler.ts";
 import { Cidr } from "../lib/cidr.ts";
 import { type Family, Ip } from "../lib/ip.ts";
 import type { WorkloadEndpoint } from "../model/resources/mod.ts";
 import { computeHostRoutes, type HostRoute, type LostRoute } from "../routing/host_routes.ts";
-import { annotation, hostMac } from "./workloads/endpoint.ts";
+import { annotation, gateway4, hostMac } from "./workloads/endpoint.ts";
 
 /** What the desired state depends on. */
 export interface DesiredInput {
@@ -30,6 +30,8 @@ export interface DesiredInput {
   readonly hasIpv6: boolean;
   /** FelixConfiguration's `ipForwarding`: false leaves the host's forwarding sysctls alone. */
   readonly isForwarding: boolean;
+  /** Whether the host could forward to the workloads' IPv4 gateway without a route of ours (see gateway_route.ts). */
+  readonly hasGatewayRoute: boolean;
   /** FelixConfiguration's `floatingIPs`: external addresses get routes too. */
   readonly hasFloatingIps: boolean;
 }
@@ -80,6 +82,11 @@ export function computeDesired(input: DesiredInput): Desired {
     const route = kernelRoute(plan, (name) => present.get(name));
     if (route) routes.set(routeKey(route), route);
   }
+  const loopback = input.hasGatewayRoute || workloads.length === 0 ? undefined : input.findLink("lo", "");
+  if (loopback) {
+    const route = gatewayRoute(loopback);
+    routes.set(routeKey(route), route);
+  }
   return { state: { links, addresses: new Map(), sysctls, neighbours, routes }, lost: planned.lost, missing };
 }
 
@@ -110,6 +117,18 @@ export function endpointRoutes(endpoint: WorkloadEndpoint, link: Link): Route[] 
     workloads: [{ name: endpoint.metadata.name, interfaceName, addresses: addressesOf(endpoint, false) }],
   });
   return [...routes.values()].map((plan) => kernelRoute(plan, () => link)).filter((route) => route !== undefined);
+}
+
+function gatewayRoute(loopback: Link): Route {
+  return {
+    destination: Cidr.host(gateway4),
+    type: "unicast",
+    table: RT_TABLE_MAIN,
+    protocol: RTPROT_TORTIE,
+    scope: RT_SCOPE_LINK,
+    metric: 0,
+    nexthops: [{ ifindex: loopback.index }],
+  };
 }
 
 function kernelRoute(plan: HostRoute, linkNamed: (name: string) => Link | undefined): Route | undefined {

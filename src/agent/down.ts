@@ -45,7 +45,7 @@ export async function takeDown(kernel: Kernel): Promise<TakenDown> {
       if (!isOurRoute(route, (index) => linkAt.get(index))) continue;
       routes.push(route);
       const link = linkAt.get(route.nexthops[0]?.ifindex ?? 0);
-      if (link && workloadOfAlias(link.alias) === undefined) adopted.add(link.name);
+      if (link && link.name !== "lo" && workloadOfAlias(link.alias) === undefined) adopted.add(link.name);
     }
   }
   const results = await kernel.fib.apply(routes.map((route) => ({ action: "delete", route })));

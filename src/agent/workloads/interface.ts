@@ -60,6 +60,9 @@ export async function makeInterface(kernel: Kernel, inside: Kernel, endpoint: Wo
   });
   try {
     await setUpInside(inside, far, endpoint);
+    // Duplicate address detection would keep the gateway's address silent for a second.
+    const acceptDad = `net/ipv6/conf/${name}/accept_dad`;
+    if (await kernel.sysctl.read(acceptDad) !== undefined) await kernel.sysctl.write(acceptDad, "0");
     await kernel.links.change(link.index, { isUp: true });
     return { ...link, isUp: true };
   } catch (error) {

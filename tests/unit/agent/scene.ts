@@ -94,7 +94,9 @@ export async function traces({ machine, store }: Pick<Scene, "machine" | "store"
   const endpoints = (await store.list("/calico/resources/v3/projectcalico.org/workloadendpoints/")).entries;
   return [
     ...links.map(({ name }) => `link ${name}`),
-    ...routes.filter(({ type }) => type !== "blackhole").map(({ destination }) => `route ${destination}`),
+    ...routes.filter(({ type, nexthops }) => type !== "blackhole" && nexthops[0]?.ifindex !== 1).map((
+      { destination },
+    ) => `route ${destination}`),
     ...(await host.neighbours.list()).map(({ ip }) => `neighbour ${ip}`),
     ...handles.map(({ key }) => `handle ${key.split("/").at(-1)}`),
     ...endpoints.map(({ key }) => `endpoint ${key.split("/").at(-1)}`),
