@@ -1,6 +1,7 @@
 /**
  * The client of the node's API, for the command line and the CNI plugin: HTTP/1.1 over the unix socket, one connection
- * a call, nothing imported that would make a short-lived program start slowly (no `node:`, no schema library, no fetch).
+ * a call, nothing imported that would make a short-lived program start slowly (no `node:`, no schema library; `fetch`
+ * through a client for unix sockets would add 10 ms).
  *
  * Errors are `ApiError`s whose message can be shown as it is; a call that was refused because the node is busy is tried
  * again, because nothing was done.

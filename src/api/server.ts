@@ -21,6 +21,8 @@ import { streamLines } from "./stream.ts";
 export interface ApiLimits {
   readonly connections: number;
   readonly maxBody: number;
+  /** All bodies that are being read or worked on, together. */
+  readonly maxBodies: number;
   readonly headMs: number;
   readonly bodyMs: number;
   readonly requestMs: number;
@@ -32,6 +34,7 @@ export interface ApiLimits {
 const LIMITS: ApiLimits = {
   connections: 256,
   maxBody: 8 * 1024 * 1024,
+  maxBodies: 64 * 1024 * 1024,
   headMs: 5_000,
   bodyMs: 30_000,
   requestMs: 120_000,
@@ -61,6 +64,7 @@ export async function serveApi(options: ServeApiOptions): Promise<ApiServer> {
   const limits = { ...LIMITS, ...options.limits };
   const socket = await listenPrivately(options.socket);
   const open = new Map<Deno.Conn, Promise<void>>();
+  const bodies: Bodies = { size: 0 };
   let isClosed = false;
 
   const accept = async () => {
@@ -75,7 +79,7 @@ export async function serveApi(options: ServeApiOptions): Promise<ApiServer> {
         continue;
       }
       const isBusy = open.size >= limits.connections;
-      const served = serve(conn, isBusy, options, limits).catch((error) => {
+      const served = serve(conn, isBusy, bodies, options, limits).catch((error) => {
         options.log.debug("API: a client went away", { error });
       }).finally(() => {
         open.delete(conn);
@@ -98,20 +102,40 @@ export async function serveApi(options: ServeApiOptions): Promise<ApiServer> {
   };
 }
 
-async function serve(conn: Deno.Conn, isBusy: boolean, options: ServeApiOptions, limits: ApiLimits): Promise<void> {
+/** The bytes that the bodies of all running calls take. */
+interface Bodies {
+  size: number;
+}
+
+async function serve(
+  conn: Deno.Conn,
+  isBusy: boolean,
+  bodies: Bodies,
+  options: ServeApiOptions,
+  limits: ApiLimits,
+): Promise<void> {
   if (isBusy) {
     const busy = new ApiError("busy", `${limits.connections} calls are running`, { hint: "try again" });
     return await within(limits.writeMs, "busy", reply(conn, STATUS_OF.busy, errorBody(busy)));
   }
   let answer: Answer;
+  let reserved = 0;
+  const reserve = (length: number) => {
+    if (bodies.size + length > limits.maxBodies) {
+      throw new ApiError("busy", `the bodies of other calls take ${bodies.size} bytes`, { hint: "try again" });
+    }
+    bodies.size += reserved = length;
+  };
   try {
     const read = await readHead(conn, limits);
     if (!read) return;
-    answer = await answerTo(conn, read.head, read.reader, options, limits);
+    answer = await answerTo(conn, { ...read, reserve }, options, limits);
   } catch (error) {
     const refusal = refusalOf(error);
     if (refusal.code === "internal") options.log.error("API: a call failed", { error });
     return await within(limits.writeMs, "answer", reply(conn, STATUS_OF[refusal.code], errorBody(refusal)));
+  } finally {
+    bodies.size -= reserved;
   }
   if ("stream" in answer) return await streamLines(conn, answer.stream, limits);
   const write = "json" in answer
@@ -129,27 +153,38 @@ async function readHead(
   return head && { head, reader };
 }
 
+/** A request of which the head was read; `reserve` asks for the room that its body takes. */
+interface OpenRequest {
+  readonly head: Head;
+  readonly reader: ConnReader;
+  readonly reserve: (length: number) => void;
+}
+
 async function answerTo(
   conn: Deno.Conn,
-  head: Head,
-  reader: ConnReader,
+  request: OpenRequest,
   { api, health = WELL }: ServeApiOptions,
   limits: ApiLimits,
 ): Promise<Answer> {
-  const [method, target, version] = head.start;
+  const [method, target, version] = request.head.start;
   if (!/^HTTP\/1\.[01]$/.test(version)) throw new ApiError("invalid", `${JSON.stringify(version)} is not HTTP/1.1`);
-  const readBody = () => readJson(conn, head, reader, limits);
+  const readBody = () => readJson(conn, request, limits);
   const answer = dispatch(api, health, { method, target, readBody });
   return await within(limits.requestMs, "call", answer, "timeout");
 }
 
-async function readJson(conn: Deno.Conn, head: Head, reader: ConnReader, limits: ApiLimits): Promise<unknown> {
+async function readJson(
+  conn: Deno.Conn,
+  { head, reader, reserve }: OpenRequest,
+  limits: ApiLimits,
+): Promise<unknown> {
   if (head.fields.has("transfer-encoding")) throw new ApiError("length", "send the body with a Content-Length");
   const length = await asRefusal(Promise.resolve().then(() => contentLength(head.fields))) ?? 0;
   if (length === 0) return undefined;
   if (length > limits.maxBody) {
     throw new ApiError("too-large", `the body has ${length} bytes; ${limits.maxBody} are allowed`);
   }
+  reserve(length);
   if (head.fields.get("expect")?.toLowerCase() === "100-continue") {
     await writeAll(conn, new TextEncoder().encode("HTTP/1.1 100 Continue\r\n\r\n"));
   }

@@ -157,6 +157,48 @@ Deno.test("a kill while the store is being made leaves a file that opens", async
   }
 });
 
+const hasStrace = (Deno.env.get("PATH") ?? "").split(":").some((dir) => exists(`${dir}/strace`));
+
+Deno.test({
+  name: `each acknowledged write has been flushed to the disk${hasStrace ? "" : " (skipped: no strace)"}`,
+  ignore: !hasStrace,
+  fn: async () => {
+    const dir = await Deno.makeTempDir({ prefix: "tortie-flush-" });
+    try {
+      const url = JSON.stringify(new URL("../../src/store/file/file_store.ts", import.meta.url).href);
+      const code = `import { openFileStore } from ${url};
+        const store = openFileStore({ dir: "${dir}/state", owner: { name: "flush" } });
+        for (let i = 0; i < 50; i++) { await store.put("/k", String(i)); Deno.stdout.writeSync(new Uint8Array([46])); }
+        await store.close();`;
+      const { success, stdout } = await new Deno.Command("strace", {
+        args: [
+          "-f",
+          "-e",
+          "trace=fsync,fdatasync,write",
+          "-o",
+          `${dir}/trace`,
+          Deno.execPath(),
+          "eval",
+          "--no-lock",
+          code,
+        ],
+        env: { DENO_NO_UPDATE_CHECK: "1" },
+      }).output();
+      assert.deepEqual([success, stdout.length], [true, 50]);
+      // Before each dot, which acknowledges one write, there is a flush since the dot before.
+      const calls = (await Deno.readTextFile(`${dir}/trace`)).split("\n")
+        .flatMap((line) =>
+          /f(data)?sync\(.*= 0$/.test(line) ? ["flush"] : line.includes('write(1, "."') ? ["dot"] : []
+        );
+      const unflushed = calls.filter((call, i) => call === "dot" && calls[i - 1] !== "flush");
+      assert.equal(calls.filter((call) => call === "dot").length, 50);
+      assert.deepEqual(unflushed, []);
+    } finally {
+      await Deno.remove(dir, { recursive: true });
+    }
+  },
+});
+
 function exists(path: string): boolean {
   try {
     return Deno.statSync(path).isFile;

@@ -240,6 +240,24 @@ Deno.test("many calls at once are all served; past the limit clients are told to
   });
 });
 
+Deno.test("bodies that together are too much for the node wait for their turn", async () => {
+  const { api, calls } = fakeNode();
+  await withServer(api, { limits: { maxBodies: 1000 } }, async (socket) => {
+    const post = "POST /v1/resources/apply HTTP/1.1\r\nContent-Length: 600\r\n\r\n";
+    const conn = await Deno.connect({ transport: "unix", path: socket });
+    await conn.write(new TextEncoder().encode(post + " "));
+    const isRefused = async () => told(await raw(socket, post))[1] === "busy";
+    const deadline = performance.now() + 5000;
+    while (!await Promise.race([isRefused(), new Promise<false>((r) => setTimeout(() => r(false), 100))])) {
+      assert.ok(performance.now() < deadline, "the second body was let in");
+    }
+    const patient = connectApi(socket).resources.apply({ ...POOL, metadata: { name: "x".repeat(300) } });
+    conn.close();
+    await patient;
+    assert.equal(calls.length, 1);
+  });
+});
+
 Deno.test("a watcher that does not read is cut off, and its watch in the node is stopped", async () => {
   const { api, sinks } = fakeNode();
   await withServer(api, { limits: { writeMs: 100, maxBacklog: 1_000_000 } }, async (socket) => {
