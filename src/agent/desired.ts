@@ -83,7 +83,7 @@ export function computeDesired(input: DesiredInput): Desired {
     if (route) routes.set(routeKey(route), route);
   }
   const loopback = input.hasGatewayRoute || workloads.length === 0 ? undefined : input.findLink("lo", "");
-  if (loopback) {
+  if (loopback?.isUp) {
     const route = gatewayRoute(loopback);
     routes.set(routeKey(route), route);
   }
