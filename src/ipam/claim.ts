@@ -49,10 +49,14 @@ export function claimBlock(
   options: { readonly isFound?: boolean } = {},
 ): Promise<StoredBlock | undefined> {
   const { store } = context;
+  let isFirst = true;
   return retry(`claim the block ${cidr} for ${host}`, async () => {
     const before = await readAffinity(store, host, cidr);
     let affinity = before ?? await createAffinity(store, host, cidr);
-    if (before && before.state !== "confirmed") affinity = await writeAffinity(store, before, "pending");
+    // A pending claim is written again only at first, or two processes of one host could undo each other's for ever.
+    const mustMark = before?.state === "pendingDeletion" || before?.state === "pending" && isFirst;
+    if (before && mustMark) affinity = await writeAffinity(store, before, "pending");
+    isFirst = false;
     if (!affinity) return AGAIN;
     const read = await readBlock(store, cidr);
     if (!read) {

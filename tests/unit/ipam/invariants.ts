@@ -8,7 +8,7 @@ interface RawBlock {
   readonly affinity: string | null;
   readonly allocations: readonly (number | null)[];
   readonly unallocated: readonly number[];
-  readonly attributes: readonly { readonly handle_id?: string }[];
+  readonly attributes: readonly { readonly handle_id?: string; readonly secondary?: Record<string, string> }[];
   readonly sequenceNumberForAllocation: Record<string, number>;
 }
 
