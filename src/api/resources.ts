@@ -70,10 +70,17 @@ export function makeResources({ store, log, clock = systemClock }: ResourcesOpti
         const entry = await (found ? store.update(key, text, found.revision) : store.create(key, text));
         return { outcome, resource: shown(readResource(text), entry.revision), warnings: [] };
       } catch (error) {
-        const isRace = error instanceof StoreError && ["conflict", "missing", "exists"].includes(error.kind);
-        if (!isRace || tries >= TRIES) throw error;
+        if (!isRace(error) || tries >= TRIES) throw error;
       }
     }
+  };
+
+  const remove = async (entry: Entry, id: ResourceId, dryRun: boolean): Promise<WriteResult> => {
+    const resource = tryRead(entry);
+    if (!resource) return await removeUnreadable(store, id, entry, dryRun);
+    await checkDelete(store, resource);
+    const warnings = dryRun ? [] : await removeWhole(store, clock, resource, entry);
+    return { outcome: "deleted", resource: shown(resource, entry.revision), warnings };
   };
 
   return {
@@ -99,13 +106,15 @@ export function makeResources({ store, log, clock = systemClock }: ResourcesOpti
     replace: (resource, choice) => write("replace", resource, choice),
     delete: async (id, { dryRun = false } = {}) => {
       if (isDefaultAllow(id)) await checkDelete(store, DEFAULT_ALLOW_PROFILE);
-      const entry = await find(store, id);
-      if (!entry) throw missing(id);
-      const resource = tryRead(entry);
-      if (!resource) return await removeUnreadable(store, id, entry, dryRun);
-      await checkDelete(store, resource);
-      const warnings = dryRun ? [] : await remove(store, clock, resource, entry);
-      return { outcome: "deleted", resource: shown(resource, entry.revision), warnings };
+      for (let tries = 1;; tries++) {
+        const entry = await find(store, id);
+        if (!entry) throw missing(id);
+        try {
+          return await remove(entry, id, dryRun);
+        } catch (error) {
+          if (!isRace(error) || tries >= TRIES) throw error;
+        }
+      }
     },
     watch: (kind, filter, sink) => watchResources(store, { kind, filter, readShown, sink }),
   };
@@ -166,7 +175,12 @@ function merge(resource: AnyResource, before: AnyResource | undefined, wall: num
   return { ...resource, metadata: { ...metadata, ...birth }, ...status !== undefined && { status } } as AnyResource;
 }
 
-async function remove(store: Store, clock: Clock, resource: AnyResource, entry: Entry): Promise<string[]> {
+/** Whether a write failed because somebody else was faster. */
+function isRace(error: unknown): boolean {
+  return error instanceof StoreError && ["conflict", "missing", "exists"].includes(error.kind);
+}
+
+async function removeWhole(store: Store, clock: Clock, resource: AnyResource, entry: Entry): Promise<string[]> {
   if (resource.kind === "IPPool") return await removePool(store, clock, resource, entry);
   if (resource.kind === "Node") return await removeNode(store, resource.metadata.name, entry);
   await store.delete(entry.key, entry.revision);
