@@ -10,7 +10,7 @@
 import { makeDataplane } from "../dataplane/dataplane.ts";
 import { workloadOfAlias } from "../dataplane/ownership.ts";
 import type { Kernel } from "../dataplane/ports.ts";
-import { makeIpam } from "../ipam/ipam.ts";
+import { type Ipam, makeIpam } from "../ipam/ipam.ts";
 import { poolOf, selectsNode } from "../ipam/pools.ts";
 import { watchSources } from "../ipam/sources.ts";
 import type { Clock } from "../lib/clock.ts";
@@ -46,6 +46,7 @@ export interface AgentParts {
 export interface Agent {
   readonly snapshot: Snapshot;
   readonly workloads: Workloads;
+  readonly ipam: Ipam;
   status(): AgentStatus;
   /** Resolves once the store is in sync and what an earlier run left behind is mended. */
   readonly ready: Promise<void>;
@@ -250,6 +251,7 @@ export function startAgent(parts: AgentParts): Agent {
 
   return {
     snapshot,
+    ipam,
     ready,
     status,
     workloads: {
