@@ -226,11 +226,14 @@ for (const kind of KINDS) {
     try {
       await blocks(hosts, "add", 8);
       // Handshakes pass and OPENs do not, until both sides have connected: then both OPENs arrive on both connections.
-      await hosts.exec(
-        hosts.left,
-        "nft",
-        "add table inet collide; add chain inet collide in { type filter hook input priority 0; }; add rule inet collide in tcp flags & psh == psh drop",
-      );
+      for (const hook of ["input", "output"]) {
+        await hosts.exec(
+          hosts.left,
+          "nft",
+          `add table inet collide; add chain inet collide ${hook} { type filter hook ${hook} priority 0; }; ` +
+            `add rule inet collide ${hook} tcp flags & psh == psh drop`,
+        );
+      }
       const daemon = await kind.start(hosts, INTERNAL);
       const speaker = startTortie(hosts, configFor(kind, INTERNAL));
       await eventually("two connections", async () => {
