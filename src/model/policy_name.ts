@@ -35,14 +35,19 @@ export function storedPolicyName(name: string, tier: string, style: PolicyNameSt
 
 /** Turns stored metadata into the user's: their name, without the annotation, with the tier's label. */
 export function readPolicyMetadata(stored: Metadata, tier: string): Metadata {
-  const { [POLICY_METADATA_ANNOTATION]: kept, ...annotations } = stored.annotations ?? {};
-  const { annotations: _, ...rest } = stored;
   const isDefault = tier === "" || tier === "default";
-  const name = nameIn(kept) ?? (isDefault ? stored.name.replace(/^default\./, "") : stored.name);
+  const kept = nameIn(stored.annotations?.[POLICY_METADATA_ANNOTATION]);
+  const name = kept ?? (isDefault ? stored.name.replace(/^default\./, "") : stored.name);
+  return { ...givenPolicyMetadata(stored, tier), name };
+}
+
+/** Completes metadata that a user gave: the name stays, the tier's label comes, the annotation of stores goes. */
+export function givenPolicyMetadata(given: Metadata, tier: string): Metadata {
+  const { [POLICY_METADATA_ANNOTATION]: _, ...annotations } = given.annotations ?? {};
+  const { annotations: _all, ...rest } = given;
   return {
     ...rest,
-    name,
-    labels: { [TIER_LABEL]: tier || "default", ...stored.labels },
+    labels: { [TIER_LABEL]: tier || "default", ...given.labels },
     ...Object.keys(annotations).length > 0 && { annotations },
   };
 }

@@ -8,7 +8,13 @@
 
 import { kindEntry } from "./kinds.ts";
 import { parseAsNumber } from "./num_or_string.ts";
-import { hasPolicyName, type PolicyNameStyle, readPolicyMetadata, writePolicyMetadata } from "./policy_name.ts";
+import {
+  givenPolicyMetadata,
+  hasPolicyName,
+  type PolicyNameStyle,
+  readPolicyMetadata,
+  writePolicyMetadata,
+} from "./policy_name.ts";
 import { API_VERSION, type Metadata } from "./resource.ts";
 import { withIPPoolDefaults } from "./resources/ip_pool.ts";
 import type { AnyResource } from "./resources/mod.ts";
@@ -34,13 +40,18 @@ export function resourceOf(value: unknown): AnyResource {
   if (!isMembers(spec)) throw new SyntaxError(`Cannot read the ${entry.kind} ${metadata.name}: spec is not an object`);
   const wrong = checkShape(entry.kind, spec);
   if (wrong) throw new SyntaxError(`Cannot read the ${entry.kind} ${metadata.name}: spec.${wrong}`);
-  return fillDefaults(
-    { ...value, kind: entry.kind, apiVersion: API_VERSION, metadata, spec } as unknown as AnyResource,
-  );
+  const resource = { ...value, kind: entry.kind, apiVersion: API_VERSION, metadata, spec } as unknown as AnyResource;
+  return fillDefaults(resource, readPolicyMetadata);
 }
 
-/** The resource with the defaults that Calico's API server or client would fill in. */
-export function fillDefaults(resource: AnyResource): AnyResource {
+/**
+ * The resource with the defaults that Calico's API server or client would fill in; `policyMetadata` says whether the
+ * metadata of a policy is as stored or as a user gave it.
+ */
+export function fillDefaults(
+  resource: AnyResource,
+  policyMetadata: (metadata: Metadata, tier: string) => Metadata = givenPolicyMetadata,
+): AnyResource {
   switch (resource.kind) {
     case "IPPool":
       return { ...resource, spec: withIPPoolDefaults(resource.spec) };
@@ -51,7 +62,7 @@ export function fillDefaults(resource: AnyResource): AnyResource {
     case "StagedGlobalNetworkPolicy":
     case "StagedNetworkPolicy": {
       const spec = withPolicyDefaults(resource.spec);
-      return { ...resource, spec, metadata: readPolicyMetadata(resource.metadata, spec.tier) } as AnyResource;
+      return { ...resource, spec, metadata: policyMetadata(resource.metadata, spec.tier) } as AnyResource;
     }
     case "Node":
       return { ...resource, spec: withAsNumbers(resource.spec, [["bgp", "asNumber"]]) };

@@ -5,7 +5,7 @@
 
 import assert from "node:assert/strict";
 import { formatConfigError } from "../../../src/model/config_error.ts";
-import { parseConfig } from "../../../src/model/validate.ts";
+import { parseConfig } from "./parse_config.ts";
 
 const FOLDER = new URL("../../golden/config_errors/", import.meta.url);
 const files = [...Deno.readDirSync(FOLDER)].map((entry) => entry.name).filter((name) => name.endsWith(".yaml")).sort();

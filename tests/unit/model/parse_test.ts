@@ -5,7 +5,7 @@ import fc from "fast-check";
 import { DEFAULT_SETTINGS, ipMethod, nodeName } from "../../../src/model/config.ts";
 import { formatConfigError } from "../../../src/model/config_error.ts";
 import { parseDocuments, parseResource } from "../../../src/model/parse.ts";
-import { parseConfig } from "../../../src/model/validate.ts";
+import { parseConfig } from "./parse_config.ts";
 
 const CONTRACT = `
 node:

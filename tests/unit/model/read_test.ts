@@ -2,6 +2,7 @@
 
 import assert from "node:assert/strict";
 import { policyNameStyle } from "../../../src/model/policy_name.ts";
+import { parseResource } from "../../../src/model/parse.ts";
 import { readResource, serializeResource, storedName } from "../../../src/model/read.ts";
 import { peerAnnotations } from "../../../src/model/resources/bgp_configuration.ts";
 import { splitPeerIP } from "../../../src/model/resources/bgp_peer.ts";
@@ -96,6 +97,20 @@ Deno.test("A policy bears its user's name, whatever style it is stored in", () =
     const tier = spec.includes("security") ? "security" : "default";
     assert.deepEqual(resource.metadata.labels, { "projectcalico.org/tier": tier });
   }
+});
+
+Deno.test("A name that a user gives stays, even one that looks like a stored one", () => {
+  const given = {
+    apiVersion: "projectcalico.org/v3",
+    kind: "GlobalNetworkPolicy",
+    metadata: { name: "default.web", annotations: { "projectcalico.org/metadata": '{"name":"other"}' } },
+    spec: {},
+  };
+  const { resource } = parseResource(given);
+  assert.ok(resource);
+  assert.equal(resource.metadata.name, "default.web");
+  assert.equal(readResource(serializeResource(resource)).metadata.name, "default.web");
+  assert.equal(readResource(serializeResource(resource, { policyNames: "prefixed" })).metadata.name, "default.web");
 });
 
 Deno.test("A policy is stored in the style of the store", () => {
