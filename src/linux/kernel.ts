@@ -9,7 +9,7 @@ import type { Kernel, KernelEvent } from "../dataplane/ports.ts";
 import { dump, type DumpSink, type Request } from "../netlink/request.ts";
 import { type FibRequests, makeFib, makeRawRoutes, type RawRoutes } from "./fib.ts";
 import { makeLinks, type Requests } from "./links.ts";
-import { watchKernel } from "./monitor.ts";
+import { watchKernel, type WatchOptions } from "./monitor.ts";
 import { type Namespace, openNamespace } from "./namespace.ts";
 import { makeNeighbours } from "./neighbours.ts";
 import { type NetlinkSocket, openNetlink } from "./netlink_socket.ts";
@@ -23,6 +23,7 @@ export interface LinuxKernel extends Kernel {
   readonly routes: RawRoutes;
   /** For `withinNamespace`, and for sockets of other kinds. */
   readonly namespace: Namespace;
+  watch(sink: (event: KernelEvent) => void, options?: WatchOptions): () => void;
   open(namespace: string): Promise<LinuxKernel>;
 }
 
@@ -72,8 +73,8 @@ function makeKernel(namespace: Namespace, socket: NetlinkSocket): LinuxKernel {
     routes,
     namespace,
     id: namespace.id,
-    watch(sink: (event: KernelEvent) => void) {
-      const stopWatch = watchKernel(namespace, sink);
+    watch(sink, options) {
+      const stopWatch = watchKernel(namespace, sink, options);
       const stop = () => {
         stops.delete(stop);
         stopWatch();

@@ -3,7 +3,8 @@
  * answered when the call returns.
  *
  * Kernels before 6.2 do not rename a link that is up: it is taken down for the rename and brought up again. A veth gets its
- * alias in a second request, because creation passes it over; if that fails the veth is removed again.
+ * alias in a second request, because creation passes it over; if that fails the veth is removed again. The kernel takes
+ * some 20 ms to remove a link and holds the thread, so others get a turn after each removal.
  */
 
 import type { Address, Kernel, Link, Links, VethRequest } from "../dataplane/ports.ts";
@@ -14,6 +15,7 @@ import type { Exchange } from "../netlink/exchange.ts";
 import { decodeLink, delLink, getLink, type LinkSettings, newVeth, setLink } from "../netlink/link.ts";
 import { ask, type Request } from "../netlink/request.ts";
 import type { Namespace } from "./namespace.ts";
+import { nextTurn } from "./pause.ts";
 
 /** IFNAMSIZ without the terminating NUL. */
 const MAX_NAME_BYTES = 15;
@@ -38,7 +40,10 @@ export function makeLinks({ exchange, table, namespaceOf }: Requests): Links {
     change: (index, change) => Promise.try(changeNow, exchange, index, change),
     move: (index, namespace) =>
       Promise.try(() => ask(exchange, setLink(index, { namespace: { fd: namespaceOf(namespace).fd } }))),
-    delete: (index) => Promise.try(unlessGone, ENODEV, () => ask(exchange, delLink(index))),
+    async delete(index) {
+      unlessGone(ENODEV, () => ask(exchange, delLink(index)));
+      await nextTurn();
+    },
     addresses: () => table(getAddresses(), decodeAddress),
     addAddress: (address: Address) => Promise.try(ask, exchange, newAddress(address)),
     removeAddress: (address: Address) =>

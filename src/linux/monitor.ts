@@ -20,19 +20,37 @@ import { nextTurn } from "./pause.ts";
 import { EPOLLIN, watchDescriptor } from "./poller.ts";
 
 /** RTNLGRP_LINK 1, NEIGH 3, IPV4_IFADDR 5, IPV4_ROUTE 7, IPV6_IFADDR 9, IPV6_ROUTE 11: bit g-1 for each. */
-const GROUPS = 0b101_0101_0101;
+const GROUPS = {
+  link: 1 << 0,
+  neighbour: 1 << 2,
+  address: (1 << 4) | (1 << 8),
+  route: (1 << 6) | (1 << 10),
+} as const;
+/** Where struct rtmsg has its protocol. */
+const RTM_PROTOCOL_AT = 5;
 const GATHER_MS = 3;
 const DRAIN_MS = 5;
 /** A flood faster than we can throw away ends here for this turn. */
 const MAX_DISCARDED = 100_000;
 
-/** Delivers reports from now on; returns how to stop. `receiveBuffer` in bytes. Throws `SyscallError`. */
+/** What to report, and how much may wait. */
+export interface WatchOptions {
+  /** All kinds when left out. */
+  readonly types?: readonly (keyof typeof GROUPS)[];
+  /** RTPROT_*: routes of this protocol are passed over undecoded, as the echoes of one's own full table. */
+  readonly skippedProtocol?: number;
+  /** Bytes; 8 MB when left out. */
+  readonly receiveBuffer?: number;
+}
+
+/** Delivers reports from now on; returns how to stop. Throws `SyscallError`. */
 export function watchKernel(
   namespace: Namespace,
   sink: (event: KernelEvent) => void,
-  receiveBuffer = 8 << 20,
+  { types = ["link", "address", "route", "neighbour"], skippedProtocol, receiveBuffer }: WatchOptions = {},
 ): () => void {
-  const socket = openNetlink({ namespace, groups: GROUPS, receiveBuffer });
+  const groups = types.reduce((mask, type) => mask | GROUPS[type], 0);
+  const socket = openNetlink({ namespace, groups, receiveBuffer });
   let isStopped = false;
   let timer: ReturnType<typeof setTimeout> | undefined;
   const deliver = (event: KernelEvent) => {
@@ -40,7 +58,7 @@ export function watchKernel(
   };
   const drain = async () => {
     timer = undefined;
-    while (!isStopped && !drainFor(DRAIN_MS, socket, deliver)) await nextTurn();
+    while (!isStopped && !drainFor(DRAIN_MS, socket, deliver, skippedProtocol)) await nextTurn();
     if (!isStopped) watched.rearm();
   };
   const watched = watchDescriptor(socket.fd, EPOLLIN, () => timer ??= setTimeout(drain, GATHER_MS));
@@ -54,7 +72,12 @@ export function watchKernel(
 }
 
 /** Reads for up to `ms` milliseconds; true when nothing waits any more. */
-function drainFor(ms: number, socket: NetlinkSocket, deliver: (event: KernelEvent) => void): boolean {
+function drainFor(
+  ms: number,
+  socket: NetlinkSocket,
+  deliver: (event: KernelEvent) => void,
+  skippedProtocol: number | undefined,
+): boolean {
   const until = performance.now() + ms;
   do {
     const waiting = take(socket);
@@ -64,7 +87,7 @@ function drainFor(ms: number, socket: NetlinkSocket, deliver: (event: KernelEven
       deliver({ type: "resync" });
       continue;
     }
-    for (const event of eventsOf(waiting)) deliver(event);
+    for (const event of eventsOf(waiting, skippedProtocol)) deliver(event);
   } while (performance.now() < until);
   return false;
 }
@@ -78,12 +101,12 @@ function take(socket: NetlinkSocket): Uint8Array | "empty" | "lost" {
   }
 }
 
-/** The events in one datagram; what cannot be decoded counts as lost. */
-export function eventsOf(datagram: Uint8Array): KernelEvent[] {
+/** The events in one datagram, without routes of the skipped protocol; what cannot be decoded counts as lost. */
+export function eventsOf(datagram: Uint8Array, skippedProtocol?: number): KernelEvent[] {
   const events: KernelEvent[] = [];
   try {
     for (const message of readMessages(datagram)) {
-      const event = eventOf(message);
+      const event = eventOf(message, skippedProtocol);
       if (event) events.push(event);
     }
   } catch (error) {
@@ -93,7 +116,7 @@ export function eventsOf(datagram: Uint8Array): KernelEvent[] {
   return events;
 }
 
-function eventOf({ type, body }: Message): KernelEvent | undefined {
+function eventOf({ type, body }: Message, skippedProtocol: number | undefined): KernelEvent | undefined {
   switch (type) {
     case RTM_NEWLINK:
     case RTM_DELLINK: {
@@ -107,6 +130,7 @@ function eventOf({ type, body }: Message): KernelEvent | undefined {
     }
     case RTM_NEWROUTE:
     case RTM_DELROUTE: {
+      if (skippedProtocol !== undefined && body[RTM_PROTOCOL_AT] === skippedProtocol) return undefined;
       const route = decodeRoute(body);
       return route && { type: "route", isGone: type === RTM_DELROUTE, route };
     }

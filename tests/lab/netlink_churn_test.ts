@@ -84,7 +84,7 @@ Deno.test({
         resyncs++;
         reading ??= read();
       }
-    }, 4096);
+    }, { receiveBuffer: 4096 });
     try {
       await read();
       for (let round = 0; round < 5; round++) {

@@ -5,6 +5,7 @@ import { Ip } from "../../src/lib/ip.ts";
 import { ESRCH } from "../../src/netlink/errno.ts";
 import { type BatchAction, RouteBatch } from "../../src/netlink/route_batch.ts";
 import { type LinuxKernel, openKernel } from "../../src/linux/kernel.ts";
+import { until } from "../contract/kernel_suite.ts";
 import { inNamespaces, ip, ipJson, isRoot } from "./netlink_lab.ts";
 
 const ignore = !isRoot;
@@ -158,3 +159,29 @@ Deno.test(
       }
     }),
 );
+
+Deno.test({
+  name: `a watch reports the kinds that were asked for, and not the skipped protocol's routes${suffix}`,
+  ignore,
+}, () =>
+  withLink(async (kernel, _ifindex, name) => {
+    const heard: string[] = [];
+    const stop = kernel.watch(
+      (event) => heard.push(event.type === "route" ? `${event.route.destination}` : event.type),
+      {
+        types: ["route"],
+        skippedProtocol: 12,
+      },
+    );
+    ip(name, "link", "set", "a0", "alias", "unheard");
+    ip(name, "neigh", "add", "192.0.2.9", "lladdr", "02:00:00:00:00:09", "dev", "a0");
+    ip(name, "route", "add", "blackhole", "10.1.0.0/16", "proto", "bird");
+    ip(name, "route", "add", "blackhole", "10.2.0.0/16", "proto", "80");
+    ip(name, "-6", "route", "add", "blackhole", "2001:db8:2::/48", "proto", "80");
+    await until("the last route", () => heard.includes("2001:db8:2::/48"));
+    stop();
+    assert.deepEqual(heard.filter((text) => !text.startsWith("fe80") && !text.startsWith("ff00")), [
+      "10.2.0.0/16",
+      "2001:db8:2::/48",
+    ]);
+  }));
