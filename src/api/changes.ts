@@ -18,7 +18,6 @@ import { ApiError } from "./error.ts";
 
 /** Checks a resource that is to be written over `before`, or anew. */
 export async function checkWrite(store: Store, next: AnyResource, before: AnyResource | undefined): Promise<void> {
-  checkBuiltIn(next);
   switch (next.kind) {
     case "IPPool":
       return await checkPool(store, next, before as IPPool | undefined);
@@ -36,7 +35,6 @@ export async function checkWrite(store: Store, next: AnyResource, before: AnyRes
 
 /** Checks a resource that is to be deleted. */
 export async function checkDelete(store: Store, resource: AnyResource): Promise<void> {
-  checkBuiltIn(resource);
   if (resource.kind === "Tier") await checkTierUnused(store, resource);
 }
 
@@ -52,7 +50,8 @@ export async function readAll<K extends Kind>(store: Store, kind: K): Promise<Re
   });
 }
 
-function checkBuiltIn({ kind, metadata }: AnyResource): void {
+/** Refuses a change of what Calico's clients make up and never store. */
+export function checkBuiltIn({ kind, metadata }: AnyResource): void {
   if (kind !== "Profile" || metadata.name !== DEFAULT_ALLOW_PROFILE.metadata.name) return;
   throw new ApiError("readonly", `The profile ${metadata.name} is built in and cannot be changed; use another name`);
 }

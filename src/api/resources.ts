@@ -19,7 +19,7 @@ import type { AnyResource, Kind } from "../model/resources/mod.ts";
 import { DEFAULT_ALLOW_PROFILE } from "../model/resources/profile.ts";
 import { systemClock } from "../store/expiry.ts";
 import { type Entry, type Store, StoreError } from "../store/store.ts";
-import { checkDelete, checkWrite } from "./changes.ts";
+import { checkBuiltIn, checkDelete, checkWrite } from "./changes.ts";
 import { ApiError } from "./error.ts";
 import type { NodeResources } from "./node_api.ts";
 import { removeNode, removePool } from "./removal.ts";
@@ -49,6 +49,8 @@ export function makeResources({ store, log, clock = systemClock }: ResourcesOpti
   };
 
   const write = async (verb: Verb, given: AnyResource, { dryRun = false }: WriteChoice = {}): Promise<WriteResult> => {
+    if (verb === "create" && isDefaultAllow(idOf(given))) throw exists(idOf(given));
+    checkBuiltIn(given);
     const resource = await judged(given);
     const version = (given.metadata as { readonly resourceVersion?: string }).resourceVersion;
     for (let tries = 1;; tries++) {
@@ -105,7 +107,7 @@ export function makeResources({ store, log, clock = systemClock }: ResourcesOpti
     create: (resource, choice) => write("create", resource, choice),
     replace: (resource, choice) => write("replace", resource, choice),
     delete: async (id, { dryRun = false } = {}) => {
-      if (isDefaultAllow(id)) await checkDelete(store, DEFAULT_ALLOW_PROFILE);
+      if (isDefaultAllow(id)) checkBuiltIn(DEFAULT_ALLOW_PROFILE);
       for (let tries = 1;; tries++) {
         const entry = await find(store, id);
         if (!entry) throw missing(id);
@@ -136,10 +138,8 @@ function checkExistence(
   version: string | undefined,
 ): void {
   const id = resourceIdText(idOf(resource));
-  if (verb === "create" && (found || isDefaultAllow(idOf(resource)))) {
-    throw new ApiError("exists", `${id} exists`, { hint: "use apply or replace" });
-  }
-  if (verb === "replace" && !found && !isDefaultAllow(idOf(resource))) throw missing(idOf(resource));
+  if (verb === "create" && found) throw exists(idOf(resource));
+  if (verb === "replace" && !found) throw missing(idOf(resource));
   if (verb === "create" || version === undefined || version === "") return;
   const present = found ? String(found.revision) : "none";
   if (version !== present) {
@@ -244,6 +244,10 @@ function isDefaultAllow({ kind, name }: ResourceId): boolean {
 function shown(resource: AnyResource, revision: number): AnyResource {
   const metadata: Metadata & { resourceVersion: string } = { ...resource.metadata, resourceVersion: String(revision) };
   return { ...resource, metadata } as AnyResource;
+}
+
+function exists(id: ResourceId): ApiError {
+  return new ApiError("exists", `${resourceIdText(id)} exists`, { hint: "use apply or replace" });
 }
 
 function missing(id: ResourceId): ApiError {
