@@ -12,16 +12,8 @@ import { NetlinkError } from "../netlink/error.ts";
 import type { Exchange } from "../netlink/exchange.ts";
 import { type Ack, NLM_F_ACK, NLM_F_REQUEST, putMessage } from "../netlink/message.ts";
 import { askBatch, type Pause, refusal, type Request } from "../netlink/request.ts";
-import {
-  addRoute,
-  deleteRoute,
-  describeRoute,
-  getRoutes,
-  readRoute,
-  replaceRoute,
-  routeOf,
-  RouteRow,
-} from "../netlink/route.ts";
+import { addRoute, deleteRoute, describeRoute, getRoutes, replaceRoute } from "../netlink/route.ts";
+import { readRoute, routeOf, RouteRow } from "../netlink/route_row.ts";
 import type { RouteBatch } from "../netlink/route_batch.ts";
 import { makePause } from "./pause.ts";
 

@@ -8,7 +8,7 @@ import { decodeLink } from "../../../src/netlink/link.ts";
 import { MalformedError } from "../../../src/netlink/malformed.ts";
 import { decodeAck, decodeDone, readMessages } from "../../../src/netlink/message.ts";
 import { decodeNeighbour } from "../../../src/netlink/neighbour.ts";
-import { decodeRoute } from "../../../src/netlink/route.ts";
+import { decodeRoute } from "../../../src/netlink/route_row.ts";
 import { decodeRule } from "../../../src/netlink/rule.ts";
 import { unhex } from "./bytes_text.ts";
 import recorded from "./recorded.json" with { type: "json" };

@@ -5,7 +5,7 @@ import { decodeAddress } from "../../../src/netlink/address.ts";
 import { decodeLink } from "../../../src/netlink/link.ts";
 import { decodeAck, type Message, NLMSG_DONE, readMessages } from "../../../src/netlink/message.ts";
 import { decodeNeighbour } from "../../../src/netlink/neighbour.ts";
-import { decodeRoute } from "../../../src/netlink/route.ts";
+import { decodeRoute } from "../../../src/netlink/route_row.ts";
 import { decodeRule } from "../../../src/netlink/rule.ts";
 import { unhex } from "./bytes_text.ts";
 import recorded from "./recorded.json" with { type: "json" };

@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import fc from "fast-check";
 import { Cidr } from "../../../src/lib/cidr.ts";
 import { readMessages } from "../../../src/netlink/message.ts";
-import { decodeRoute } from "../../../src/netlink/route.ts";
+import { decodeRoute } from "../../../src/netlink/route_row.ts";
 import { RouteBatch } from "../../../src/netlink/route_batch.ts";
 import { cidrOf, ipOf } from "./arbitraries.ts";
 
