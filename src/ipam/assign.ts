@@ -49,7 +49,7 @@ export interface AssignRequest extends Owner {
   readonly v4?: number;
   readonly v6?: number;
   readonly use?: AllowedUse;
-  /** Names or CIDRs of the pools to use, whatever they select; each family uses those of its own. */
+  /** Names or CIDRs of the pools to use, whatever they select; a family of which none is named is not restricted. */
   readonly pools?: readonly string[];
   readonly namespaceLabels?: Readonly<Record<string, string>>;
   /** The most blocks of a family for this host; the configured limit still holds. */
@@ -82,13 +82,25 @@ export function defaultStart(host: string, pool: Pool, random: () => number): bi
   return BigInt(Math.floor(random() * 2 ** 32)) * count >> 32n;
 }
 
-/** Gives addresses of one family, as many as there are; throws what the store throws. */
+/** Gives addresses of one family, as many as there are; a refusal on the way is the shortfall, store errors are thrown. */
 export async function assignFamily(
   context: AssignContext,
   family: Family,
   count: number,
   request: AssignRequest,
 ): Promise<{ readonly ips: readonly IpNet[]; readonly shortfall?: IpamError }> {
+  const taking = new Taking(context, request, count, await context.sources.reservations());
+  try {
+    await take(context, family, taking, request);
+    return { ips: taking.ips };
+  } catch (error) {
+    if (!(error instanceof IpamError)) throw error;
+    return { ips: taking.ips, shortfall: error };
+  }
+}
+
+/** Takes from one kind of block after the other; throws `IpamError` when the request cannot be met. */
+async function take(context: AssignContext, family: Family, taking: Taking, request: AssignRequest): Promise<void> {
   const { node, sources } = context;
   const allPools = await sources.pools();
   const { pools, reasons } = choosePools(allPools, {
@@ -98,8 +110,7 @@ export async function assignFamily(
     requested: request.pools?.length ? requestedOf(allPools, request.pools, family) : undefined,
     namespaceLabels: request.namespaceLabels,
   });
-  if (pools.length === 0) return { ips: [], shortfall: noPool(family, node.name, request, reasons) };
-  const taking = new Taking(context, request, count, await sources.reservations());
+  if (pools.length === 0) throw noPool(family, node.name, request, reasons);
   const search: BlockSearch = {
     host: node.name,
     pools,
@@ -107,17 +118,16 @@ export async function assignFamily(
     startIn: (pool) => context.startIn(pool),
   };
   await takeFromRemembered(context, family, taking, pools);
-  const owned = taking.isDone ? 0 : await takeFromListed(context, family, taking, pools, allPools);
-  if (taking.isDone) return { ips: taking.ips };
+  if (taking.isDone) return;
+  const owned = await takeFromListed(context, family, taking, pools, allPools);
+  if (taking.isDone) return;
   const config = await readIpamConfig(context.store);
-  const stop = await takeFromNew(context, taking, search, { config, owned, maxBlocks: request.maxBlocks });
-  if (stop) return { ips: taking.ips, shortfall: stop };
+  if (config.autoAllocateBlocks) await takeFromNew(context, taking, search, owned, blockLimit(config, request));
   if (!taking.isDone && !config.strictAffinity) await takeFromOthers(context, taking, search);
-  if (taking.isDone) return { ips: taking.ips };
-  return { ips: taking.ips, shortfall: await exhausted(context, taking, search, config) };
+  if (!taking.isDone) throw await exhausted(context, taking, search, config);
 }
 
-/** Keeps a request for pools of both families from failing over the other family's. */
+/** Of the requested pools those of the family; pools that do not exist stay, to be refused by name. */
 function requestedOf(pools: readonly Pool[], requested: readonly string[], family: Family): string[] {
   return requested.filter((wanted) => {
     const pool = pools.find((pool) => pool.name === wanted || pool.cidr.toString() === wanted);
@@ -266,35 +276,36 @@ function remember(context: AssignContext, cidr: Cidr): void {
   context.affine.set(cidr.family, { blocks, first: Math.min(memory.first, before.length) });
 }
 
-/** Takes from newly claimed blocks until the request is met or no block is left; returns why it had to stop, if it had to. */
+/** Takes from newly claimed blocks until the request is met or no block is left; throws `IpamError` at the limit. */
 async function takeFromNew(
   context: AssignContext,
   taking: Taking,
   search: BlockSearch,
-  bounds: { readonly config: IpamConfig; readonly owned: number; readonly maxBlocks: number | undefined },
-): Promise<IpamError | undefined> {
-  const { config } = bounds;
-  if (!config.autoAllocateBlocks) return undefined;
-  const limits = [config.maxBlocksPerHost, bounds.maxBlocks ?? 0].filter((limit) => limit > 0);
-  const limit = limits.length > 0 ? Math.min(...limits) : DEFAULT_MAX_BLOCKS;
-  for (let owned = bounds.owned; !taking.isDone; owned++) {
-    if (owned >= limit) return blockLimit(search.host, owned, limit);
+  ownedBefore: number,
+  limit: number,
+): Promise<void> {
+  const { host } = search;
+  for (let owned = ownedBefore; !taking.isDone; owned++) {
+    if (owned >= limit) {
+      throw new IpamError(
+        "limit",
+        `Cannot claim another block for ${host}: it has ${owned} and the limit is ${limit}; ` +
+          "release addresses, raise maxBlocksPerHost or use a pool with larger blocks",
+      );
+    }
     const claimed = await claimNewBlock(context, search);
-    if (!claimed) return undefined;
+    if (!claimed) return;
     remember(context, claimed.block.cidr);
     if (await taking.from(claimed) === AGAIN) {
-      await taking.fromBlock(claimed.block.cidr, (block) => block.affinity === hostAffinity(search.host));
+      await taking.fromBlock(claimed.block.cidr, (block) => block.affinity === hostAffinity(host));
     }
   }
-  return undefined;
 }
 
-function blockLimit(host: string, owned: number, limit: number): IpamError {
-  return new IpamError(
-    "limit",
-    `Cannot claim another block for ${host}: it has ${owned} and the limit is ${limit}; ` +
-      "release addresses, raise maxBlocksPerHost or use a pool with larger blocks",
-  );
+/** The most blocks of a family: the smaller of what the settings and the request say, else the default. */
+function blockLimit(config: IpamConfig, request: AssignRequest): number {
+  const limits = [config.maxBlocksPerHost, request.maxBlocks ?? 0].filter((limit) => limit > 0);
+  return limits.length > 0 ? Math.min(...limits) : DEFAULT_MAX_BLOCKS;
 }
 
 async function takeFromOthers(context: AssignContext, taking: Taking, search: BlockSearch): Promise<void> {

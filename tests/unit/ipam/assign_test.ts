@@ -52,6 +52,22 @@ Deno.test("all or nothing: an address of one family is returned when the other f
   assert.deepEqual(texts(await ipam.assign({ v4: 1, handle: "h" })), ["10.0.0.1/26"]);
 });
 
+Deno.test("a requested pool that cannot be used takes nothing with it", async () => {
+  const store = await storeWith({ cidr: "10.0.0.0/24" });
+  await putPool(store, "p6", { cidr: "fd00::/64", disabled: true });
+  await assert.rejects(
+    ipamOn(store, "a").assign({ v4: 1, v6: 1, pools: ["p", "p6"] }),
+    /requested pool p6: it is disabled/,
+  );
+  const [block] = (await store.list("/calico/ipam/v2/assignment/")).entries;
+  assert.match(block?.value ?? "", /"attributes":\[\]/);
+  assert.equal(
+    (await ipamOn(store, "a").assign({ v4: 1, pools: ["p6"] })).length,
+    1,
+    "IPv4 is restricted by an IPv6 pool",
+  );
+});
+
 Deno.test("a refusal for want of a pool says of each pool why it was passed over", async () => {
   const store = await storeWith({ cidr: "10.0.0.0/24", nodeSelector: "rack == '2'" }, "rack2");
   const { shortfalls } = await ipamOn(store, "a", { labels: { rack: "1" } }).autoAssign({ v4: 1 });
