@@ -195,6 +195,19 @@ test("a deleted pool is closed, its claims end, its addresses stay with their wo
   assert.deepEqual(await resources.list("IPPool"), []);
 });
 
+test("a pool that changes while it is being deleted is deleted all the same", async (resources, store) => {
+  await resources.apply(pool("p", "10.0.0.0/24"));
+  let isTouched = false;
+  const watch = store.watch(`${PREFIX}ippools/`, (event) => {
+    if (event.type !== "put" || isTouched || !JSON.parse(event.entry.value).spec.disabled) return;
+    isTouched = true;
+    void store.put(event.entry.key, event.entry.value);
+  });
+  assert.equal((await resources.delete({ kind: "IPPool", name: "p" })).outcome, "deleted");
+  watch.close();
+  assert.deepEqual([isTouched, await resources.list("IPPool")], [true, []]);
+});
+
 test(
   "a deleted node takes its endpoints, addresses, claims, peers and settings along, and nobody else's",
   async (resources, store) => {
