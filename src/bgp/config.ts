@@ -20,7 +20,10 @@ export type NextHopMode = "auto" | "self" | "keep";
 
 /** One session: who the peer is, how it is reached, and the policy towards it. */
 export interface PeerConfig {
-  /** Unique: "mesh.<node>", "node.<BGPPeer>" or "global.<BGPPeer>", with ".<address>" where one name has many peers. */
+  /**
+   * Unique: "mesh.<node>", "node.<BGPPeer>" or "global.<BGPPeer>"; with ".<node>" where a selector picks the peers, and ".v6"
+   * for the IPv6 session of a node.
+   */
   readonly name: string;
   readonly address: string;
   readonly port: number;

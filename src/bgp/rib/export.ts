@@ -8,7 +8,7 @@
  */
 
 import type { NextHopMode } from "../config.ts";
-import { type Policy } from "../filter/calico.ts";
+import type { Policy } from "../filter/calico.ts";
 import type { RouteDraft } from "../filter/draft.ts";
 import { type PathAttributes, prependAs } from "../wire/attributes.ts";
 import { IPV4_UNICAST } from "../wire/constants.ts";
