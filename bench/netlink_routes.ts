@@ -12,6 +12,8 @@ import { nextTurn } from "../src/linux/pause.ts";
 import { type BatchAction, RouteBatch } from "../src/netlink/route_batch.ts";
 
 const ROUTES = Number(Deno.args[0] ?? 100_000);
+/** Rounds in turn, so that what else the machine does hits all ways alike. */
+const ROUNDS = 3;
 const NEXTHOP = "192.0.2.2", OTHER_NEXTHOP = "192.0.2.3";
 const FIRST = Ip.parse("10.0.0.0").toNumber();
 
@@ -116,13 +118,18 @@ function fail(why: string): never {
 const name = `ttB-bench-${Deno.pid}`;
 const { kernel, ifindex } = await prepare(name);
 try {
-  const ipRows = await ipBatch(name);
-  const rawRows = await raw(kernel, ifindex);
-  const portRows = await port(kernel, ifindex);
-  console.log(`${ROUTES} IPv4 routes; per second, and how often the rate of ip(8)\n`);
-  for (const rows of [ipRows, rawRows, portRows]) {
+  const ways = [() => ipBatch(name), () => raw(kernel, ifindex), () => port(kernel, ifindex)];
+  const best: Row[][] = [[], [], []];
+  for (let round = 0; round < ROUNDS; round++) {
+    for (const [way, run] of ways.entries()) {
+      const before = best[way] ?? [];
+      best[way] = (await run()).map((row, i) => row.perSecond > (before[i]?.perSecond ?? 0) ? row : before[i] ?? row);
+    }
+  }
+  console.log(`${ROUTES} IPv4 routes; per second, the best of ${ROUNDS} rounds, and how often the rate of ip(8)\n`);
+  for (const rows of best) {
     rows.forEach(({ what, perSecond }, i) => {
-      const ratio = perSecond / (ipRows[i]?.perSecond ?? NaN);
+      const ratio = perSecond / (best[0]?.[i]?.perSecond ?? NaN);
       console.log(
         `${what.padEnd(20)} ${Math.round(perSecond).toString().padStart(9)}/s ${ratio.toFixed(1).padStart(6)} x`,
       );
