@@ -5,7 +5,8 @@
 
 import { openFileStore } from "../../src/store/file/file_store.ts";
 
-const [dir = "", seed = "0"] = Deno.args;
+const [dir, seed = "0"] = Deno.args;
+if (!dir) throw new Error("say in which directory to write");
 const store = openFileStore({
   dir,
   owner: { name: "crash" },

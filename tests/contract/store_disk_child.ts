@@ -6,7 +6,8 @@
 import { openFileStore } from "../../src/store/file/file_store.ts";
 import { StoreError } from "../../src/store/store.ts";
 
-const [mount = ""] = Deno.args;
+const [mount] = Deno.args;
+if (!mount) throw new Error("say which file system to fill");
 Deno.writeFileSync(`${mount}/ballast`, new Uint8Array(1_000_000));
 const store = openFileStore({ dir: `${mount}/state`, owner: { name: "disk" } });
 const acknowledged: string[] = [];
