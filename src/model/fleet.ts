@@ -39,6 +39,7 @@ export function checkFleet(resources: readonly SourcedResource[], options: Fleet
       ...sharedPools(ofKind(resources, "IPPool"), ofKind(resources, "Node")),
       ...missingFilters(resources),
       ...missingTiers(resources),
+      ...missingNodes(resources),
       ...missingSelf(ofKind(resources, "Node"), options.nodeName),
     );
   }
@@ -166,6 +167,16 @@ function missing(
     `there is no ${kind} ${name}`,
     near ? `did you mean ${near}?` : `add the ${kind}, or remove this`,
   );
+}
+
+/** Where nodes are listed, what is for one node must name one of them. */
+function missingNodes(resources: readonly SourcedResource[]): ConfigError[] {
+  const known = ofKind(resources, "Node").map((node) => node.resource.metadata.name);
+  if (known.length === 0) return [];
+  return [...ofKind(resources, "BGPPeer"), ...ofKind(resources, "HostEndpoint")].flatMap((sourced) => {
+    const { node } = sourced.resource.spec;
+    return !node || known.includes(node) ? [] : [missing(sourced, ["spec", "node"], "Node", node, known)];
+  });
 }
 
 /** A file that lists nodes must list the one that it is for. */

@@ -27,14 +27,16 @@ export interface ProblemDetails {
   readonly path?: readonly PropertyKey[];
 }
 
-/** Reports a problem from within a zod check; checks of what holds the value do not run then, so they can rely on it. */
+/** Reports a problem from within a zod check; after one in a scalar the checks of what holds it do not run. */
 export function problem(
   context: { readonly value: unknown; readonly issues: unknown[] },
   message: string,
   details: ProblemDetails = {},
 ): void {
   const { path = [], ...params } = details;
-  context.issues.push({ code: "custom", input: context.value, message, path: [...path], params, continue: false });
+  // What holds between members leaves their types right, so checks further out can still run.
+  const goesOn = typeof context.value === "object";
+  context.issues.push({ code: "custom", input: context.value, message, path: [...path], params, continue: goesOn });
 }
 
 type Issue = z.core.$ZodIssue;
@@ -97,12 +99,23 @@ function shorten(text: string): string {
 function typeProblem(path: readonly PropertyKey[], expected: string, found: unknown, source?: string): FieldProblem {
   if (found === undefined) return { path, message: "is missing" };
   const noun = NOUNS[expected] ?? expected;
-  const hint = typeHint(expected, found, source);
+  const hint = typeHint(path, expected, found, source);
   return { path, message: `expected ${noun}, found ${describeValue(found, source)}`, ...hint && { hint } };
 }
 
-function typeHint(expected: string, found: unknown, source?: string): string | undefined {
+/** Fields that hold a duration end like this. */
+const DURATION = /(Time|Timeout|Interval|TTL|Delay|KeepAlive|After)$/;
+
+function typeHint(
+  path: readonly PropertyKey[],
+  expected: string,
+  found: unknown,
+  source: string | undefined,
+): string | undefined {
   const isScalar = typeof found === "number" || typeof found === "boolean";
+  if (expected === "string" && typeof found === "number" && DURATION.test(String(path.at(-1)))) {
+    return `write ${found}s`;
+  }
   if (expected === "string" && isScalar) return `put it in quotes: "${source ?? found}"`;
   if (expected === "boolean" && typeof found === "string") {
     const meant = /^(y|yes|on|true)$/i.test(found) ? "true" : /^(n|no|off|false)$/i.test(found) ? "false" : undefined;

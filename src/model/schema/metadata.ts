@@ -35,7 +35,7 @@ export function metadataSchema(kind: Kind) {
     name: text((value) => checkKindName(kind, value)),
     namespace: namespaced
       ? text(checkName).default("default")
-      : optionalText(() => [`a ${kind} is in no namespace`, { hint: "remove it" }]),
+      : optionalText(() => [`kind ${kind} has no namespaces`, { hint: "remove it" }]),
     labels: kind === "NetworkSet" || kind === "GlobalNetworkSet" ? setLabels.optional() : labels.optional(),
     annotations: annotations.check((context) => checkOwnAnnotations(kind, context)).optional(),
     uid: z.string().optional(),
@@ -116,7 +116,7 @@ function checkOwnAnnotations(kind: Kind, context: AnnotationContext): void {
       const hint = near ? `did you mean ${near}?` : `known: ${PEER_ANNOTATIONS.join(", ")}`;
       problem(context, "is not a known annotation", { path: [key], atKey: true, hint });
     } else if (!isPeer) {
-      problem(context, `has no meaning on a ${kind}`, {
+      problem(context, `has no meaning on kind ${kind}`, {
         path: [key],
         atKey: true,
         hint: "put it on a BGPPeer, or on the BGPConfiguration default for the mesh",

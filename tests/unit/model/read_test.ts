@@ -1,6 +1,8 @@
 /** Resources as the store has them: read leniently, written back whole. */
 
 import assert from "node:assert/strict";
+import fc from "fast-check";
+import { KINDS } from "../../../src/model/kinds.ts";
 import { policyNameStyle } from "../../../src/model/policy_name.ts";
 import { parseResource } from "../../../src/model/parse.ts";
 import { readResource, serializeResource, storedName } from "../../../src/model/read.ts";
@@ -70,6 +72,19 @@ const BROKEN: readonly (readonly [string, RegExp])[] = [
   ['{"kind":"IPPool","metadata":{"name":"a"},"spec":{"cidr":5}}', /cidr is not a string/],
   ['{"kind":"BGPPeer","metadata":{"name":"a"},"spec":{"filters":[1]}}', /filters is not a list of strings/],
   ['{"kind":"Node","metadata":{"name":"a"},"spec":{"bgp":{"ipv4Address":{}}}}', /bgp.ipv4Address is not a string/],
+  ['{"kind":"Profile","metadata":{"name":"a"},"spec":{"ingress":[{}]}}', /ingress\[\].action is missing/],
+  [
+    '{"kind":"Profile","metadata":{"name":"a"},"spec":{"egress":[{"action":"Allow","source":{"nets":"all"}}]}}',
+    /egress\[\].source.nets is not a list of strings/,
+  ],
+  [
+    '{"kind":"BGPFilter","metadata":{"name":"a"},"spec":{"importV6":[{"action":"Accept"},7]}}',
+    /importV6 is not a list/,
+  ],
+  [
+    '{"kind":"BGPConfiguration","metadata":{"name":"default"},"spec":{"prefixAdvertisements":[{"cidr":"10.0.0.0/8"}]}}',
+    /communities is missing/,
+  ],
 ];
 for (const [text, message] of BROKEN) {
   Deno.test(`A stored value that is broken is refused: ${text}`, () => {
@@ -168,4 +183,40 @@ Deno.test("The address of a peer is split from its port", () => {
   assert.deepEqual(splitPeerIP("[2001:db8::1]:1790"), { address: "2001:db8::1", port: 1790 });
   assert.deepEqual(splitPeerIP("2001:db8::1"), { address: "2001:db8::1" });
   assert.equal(splitPeerIP("192.0.2.1:0"), undefined);
+});
+
+Deno.test("Whatever a store holds is read or refused with a SyntaxError", () => {
+  const members = fc.constantFrom(
+    "cidr",
+    "bgp",
+    "peerIP",
+    "ingress",
+    "tier",
+    "types",
+    "asNumber",
+    "spec",
+    "labels",
+    "name",
+  );
+  const tree = fc.letrec<{ value: unknown; map: unknown }>((tie) => ({
+    value: fc.oneof({ maxDepth: 4 }, fc.constantFrom("10.0.0.0/16", 7, null, true), tie("map"), fc.array(tie("value"))),
+    map: fc.dictionary(members, tie("value"), { maxKeys: 4 }),
+  }));
+  const stored = fc.record({
+    kind: fc.constantFrom(...KINDS.map((entry) => entry.kind)),
+    metadata: fc.oneof(fc.constant({ name: "a" }), tree.map),
+    spec: tree.value,
+  });
+  fc.assert(
+    fc.property(fc.oneof(stored, tree.value), (value) => {
+      try {
+        const resource = readResource(JSON.stringify(value));
+        assert.ok(resource.metadata.name.length > 0);
+        assert.ok(serializeResource(resource).startsWith('{"kind":'));
+      } catch (error) {
+        assert.ok(error instanceof SyntaxError, String(error));
+      }
+    }),
+    { numRuns: 500 },
+  );
 });
