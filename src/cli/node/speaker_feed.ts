@@ -7,9 +7,10 @@
 
 import type { Agent } from "../../agent/agent.ts";
 import type { SpeakerConfig } from "../../bgp/config.ts";
-import { resolveSpeaker } from "../../bgp/resolve/mod.ts";
+import { resolveSpeaker } from "../../bgp/resolve/resolve.ts";
 import type { Clock } from "../../lib/clock.ts";
 import type { Log } from "../../lib/log.ts";
+import type { Kind } from "../../model/resources/mod.ts";
 import type { SpeakerHandle } from "../../speaker/spawn.ts";
 
 /** The kinds that the speaker's configuration is made of. */
@@ -36,9 +37,18 @@ export function feedSpeaker(
     cancel = undefined;
     const { snapshot } = agent;
     if (!snapshot.isInSync) return;
-    const resolved = resolveSpeaker({ snapshot, node });
+    const values = <K extends Kind>(kind: K) => [...snapshot.all(kind).values()];
+    const resolved = resolveSpeaker({
+      nodeName: node,
+      nodes: values("Node"),
+      peers: values("BGPPeer"),
+      configurations: values("BGPConfiguration"),
+      filters: values("BGPFilter"),
+      pools: values("IPPool"),
+      affinities: [...snapshot.blocks.keys()].map((cidr) => ({ cidr, host: node, state: "confirmed" })),
+    });
     const config = { ...resolved.config, peers: resolved.config.peers.map((peer) => withPassword(peer, log)) };
-    const notes = resolved.notes.join("; ");
+    const notes = resolved.problems.join("; ");
     if (notes !== lastNotes && notes !== "") log.warn("parts of the BGP configuration are not used", { notes });
     lastNotes = notes;
     const text = JSON.stringify(config);
