@@ -48,6 +48,7 @@ const TCP_MD5SIG_MAXKEYLEN = 80;
 const TCP_MD5SIG_BYTES = 216;
 const MAX_PENDING = 4 << 20;
 const BACKLOG = 1024;
+const MAX_TTL = 255;
 const NOWHERE: Endpoint = { address: new Uint8Array(0), port: 0 };
 
 /** What a socket is made with. */
@@ -111,7 +112,8 @@ export interface TcpListener {
 export function listenTcp(address: string, port: number, accept: (accepted: Accepted) => void): TcpListener {
   const { bytes, scopeId } = parseAddress(address);
   const isV6 = bytes.length === 16;
-  const fd = makeSocket(isV6, {});
+  // The handshake's answer comes from this socket: a peer that uses GTSM hears nothing below 255.
+  const fd = makeSocket(isV6, { ttl: MAX_TTL });
   try {
     const at = encodeSockaddr(bytes, port, scopeId);
     checked(`bind ${address} port ${port}`, libc().bind(fd, at, at.length));

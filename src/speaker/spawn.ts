@@ -34,13 +34,34 @@ interface Pending {
   readonly cancel: Cancel;
 }
 
+/** What of a Worker is used. */
+export interface SpeakerThread {
+  postMessage(message: ToSpeaker): void;
+  terminate(): void;
+  onmessage: ((event: MessageEvent<FromSpeaker>) => void) | null;
+  onerror: ((event: ErrorEvent) => void) | null;
+}
+
+/** How to start the speaker. */
+export interface SpeakerOptions {
+  readonly log: Log;
+  readonly clock?: Clock;
+  /** Makes the thread; the real one when left out. */
+  readonly makeThread?: () => SpeakerThread;
+}
+
+/** The real thread; the URL is spelled so that the bundler finds the file. */
+function makeWorker(): SpeakerThread {
+  return new Worker(new URL("./worker.ts", import.meta.url), { type: "module" });
+}
+
 /** Starts the speaker's thread. */
-export function startSpeaker({ log, clock = systemClock }: { log: Log; clock?: Clock }): SpeakerHandle {
+export function startSpeaker({ log, clock = systemClock, makeThread = makeWorker }: SpeakerOptions): SpeakerHandle {
   const pending = new Map<number, Pending>();
   const sinks = new Set<(status: SpeakerStatus) => void>();
   let config: SpeakerConfig | undefined;
   let status: SpeakerStatus | undefined;
-  let worker: Worker | undefined;
+  let worker: SpeakerThread | undefined;
   let nextId = 1;
   let wait = FIRST_RESTART;
   let isStopped = false;
@@ -84,9 +105,9 @@ export function startSpeaker({ log, clock = systemClock }: { log: Log; clock?: C
   const start = () => {
     restart = undefined;
     const born = clock.monotonic();
-    const made = new Worker(new URL("./worker.ts", import.meta.url), { type: "module" });
+    const made = makeThread();
     worker = made;
-    made.onmessage = (event: MessageEvent<FromSpeaker>) => receive(event.data);
+    made.onmessage = ({ data }) => receive(data);
     made.onerror = (event) => {
       // Without this the error would end the main thread too.
       event.preventDefault();

@@ -25,8 +25,12 @@ export interface Kind {
   routes(daemon: Daemon): Promise<string>;
   announceLate(daemon: Daemon): Promise<void>;
   withdrawLate(daemon: Daemon): Promise<void>;
-  /** Makes it send ROUTE-REFRESH. */
-  refresh(daemon: Daemon): Promise<void>;
+  /** Makes it send ROUTE-REFRESH; absent where its tool cannot. */
+  refresh?(daemon: Daemon): Promise<void>;
+  /** What it logs when we refuse its AS. */
+  readonly refused: RegExp;
+  /** It goes on connecting while a connection of ours is in OpenSent. */
+  readonly collides: boolean;
 }
 
 const bird: Kind = {
@@ -64,6 +68,8 @@ protocol bgp left {
     await daemon.ask("disable", "late6");
   },
   refresh: async (daemon) => void await daemon.ask("reload", "in", "left"),
+  refused: /Received: Bad peer AS/i,
+  collides: true,
 };
 
 const frr: Kind = {
@@ -97,6 +103,8 @@ router bgp ${rightAs}
   announceLate: async (daemon) => void await daemon.ask(...frrNetworks("")),
   withdrawLate: async (daemon) => void await daemon.ask(...frrNetworks("no ")),
   refresh: async (daemon) => void await daemon.ask(`clear bgp ipv4 unicast ${LEFT.v4} soft in`),
+  refused: /received from neighbor .* 2\/2|NOTIFICATION.*Bad Peer AS/i,
+  collides: true,
 };
 
 function frrNetworks(no: string): string[] {
@@ -165,7 +173,9 @@ ${neighbor(LEFT.v4, RIGHT.v4, "ipv4-unicast")}${neighbor(LEFT.v6, RIGHT.v6, "ipv
   },
   announceLate: (daemon) => gobgpPath(daemon, "add", [2, 3]),
   withdrawLate: (daemon) => gobgpPath(daemon, "del", [2, 3]),
-  refresh: async (daemon) => void await daemon.ask("neighbor", LEFT.v4, "softresetin"),
+  // It does not say why a session ended before it was up.
+  refused: /"new":"BGP_FSM_IDLE","old":"BGP_FSM_OPEN(CONFIRM|SENT)"/,
+  collides: false,
 };
 
 /** The three of them. */
