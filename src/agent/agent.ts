@@ -8,23 +8,25 @@
  */
 
 import { makeDataplane } from "../dataplane/dataplane.ts";
-import { workloadOfAlias } from "../dataplane/ownership.ts";
+import { workloadAlias, workloadOfAlias } from "../dataplane/ownership.ts";
 import type { Kernel } from "../dataplane/ports.ts";
 import { type Ipam, makeIpam } from "../ipam/ipam.ts";
 import { poolOf, selectsNode } from "../ipam/pools.ts";
 import { watchSources } from "../ipam/sources.ts";
+import { Cidr } from "../lib/cidr.ts";
 import type { Clock } from "../lib/clock.ts";
 import type { Family } from "../lib/ip.ts";
 import type { Log } from "../lib/log.ts";
-import { HANDLES_PREFIX, resourceKey } from "../model/keys/mod.ts";
+import { HANDLES_PREFIX, resourcePrefix } from "../model/keys/mod.ts";
 import type { IPPool, WorkloadEndpoint } from "../model/resources/mod.ts";
 import { splitWepName } from "../model/wep_name.ts";
 import type { Store } from "../store/store.ts";
-import { computeDesired, endpointRoutes } from "./desired.ts";
+import { DesiredTracker, endpointRoutes } from "./desired.ts";
 import { watchGateway } from "./gateway_route.ts";
 import { initialiseStore } from "./initialise.ts";
 import { type FirewallStage, type Loop, startLoop } from "./loop.ts";
 import { keepNode, type NodeSettings } from "./node_resource.ts";
+import { endpointId, OwnEndpoints } from "./own_endpoints.ts";
 import { type LiveSnapshot, type Snapshot, type SnapshotChange, watchSnapshot } from "./snapshot.ts";
 import { type AgentStatus, makeStatus } from "./status.ts";
 import { annotation, endpointOfHandle, handlePrefix, hostInterfaceName, WorkloadError } from "./workloads/endpoint.ts";
@@ -42,6 +44,9 @@ export interface AgentParts {
   readonly random?: (bytes: Uint8Array<ArrayBuffer>) => void;
 }
 
+/** Told what changed in the snapshot, and which object of it (see `SnapshotChange`). */
+export type ChangeListener = (what: SnapshotChange["what"], id: string) => void;
+
 /** A running agent. */
 export interface Agent {
   readonly snapshot: Snapshot;
@@ -51,7 +56,7 @@ export interface Agent {
   /** Resolves once the store is in sync and what an earlier run left behind is mended. */
   readonly ready: Promise<void>;
   /** Calls back after each change of the snapshot; returns how to stop. The speaker's configuration is computed from it. */
-  onChange(listener: (what: SnapshotChange) => void): () => void;
+  onChange(listener: ChangeListener): () => void;
   /** Ends the agent; the dataplane is left standing, the store and the kernel are the caller's to close. */
   stop(): Promise<void>;
 }
@@ -59,27 +64,39 @@ export interface Agent {
 /** Milliseconds: how long a call waits for the store at start and for policy and route, and between tries at start. */
 const startTimeout = 15_000, applyTimeout = 5_000, startRetry = 1_000, ensureInterval = 30_000;
 
+const endpointPrefix = resourcePrefix("WorkloadEndpoint");
+
 /** Starts the agent. */
 export function startAgent(parts: AgentParts): Agent {
   const { store, kernel, settings, clock, log } = parts;
   const node = settings.name;
-  const dataplane = makeDataplane(kernel, clock);
-  const listeners = new Set<(what: SnapshotChange) => void>();
-  const changed = (what: SnapshotChange) => {
-    if (what === "WorkloadEndpoint" || what === "sync") own = undefined;
-    running.loop?.poke("snapshot");
-    for (const listener of listeners) listener(what);
-  };
-  let own: WorkloadEndpoint[] | undefined;
+  const own = new OwnEndpoints(node);
+  const tracker = new DesiredTracker();
+  const dirtyBlocks = new Map<string, Cidr>();
+  const dataplane = makeDataplane(kernel, clock, {
+    onLinkChange: ({ link, before }) => {
+      own.linkChanged(link);
+      if (before) own.linkChanged(before);
+    },
+  });
   // A store may report before the loop is made.
   const running: { loop?: Loop } = {};
+  const listeners = new Set<ChangeListener>();
+  const changed = (change: SnapshotChange) => {
+    const { what, id } = change;
+    // Of a fleet's many endpoints only those of this node wake the loop.
+    const isOurs = what !== "WorkloadEndpoint" || own.set(id, snapshot.all(what).get(id));
+    const block = what === "blocks" ? Cidr.tryParse(id) : undefined;
+    if (block) dirtyBlocks.set(id, block);
+    if (what === "FelixConfiguration") own.allChanged();
+    if (isOurs) running.loop?.poke("snapshot");
+    for (const listener of listeners) listener(what, id);
+  };
+  const endpoints = () => own.all();
   let hasIpv6 = true, isHostKnown = false, isStopped = false;
-  let desired: ReturnType<typeof computeDesired> | undefined;
   const lastEnsure = new Map<string, number>();
 
   const snapshot: LiveSnapshot = watchSnapshot({ store, node, changed });
-  const endpoints = () =>
-    own ??= [...snapshot.all("WorkloadEndpoint").values()].filter((endpoint) => endpoint.spec.node === node);
   const firewall = parts.firewall?.(snapshot);
   const sources = watchSources(store);
   const nodeLabels = () => snapshot.all("Node").get(node)?.metadata.labels ?? {};
@@ -107,20 +124,19 @@ export function startAgent(parts: AgentParts): Agent {
   };
 
   const isReady = (endpoint: WorkloadEndpoint): boolean => {
-    const link = dataplane.links.find(endpoint.spec.interfaceName ?? "");
+    const link = dataplane.links.named(endpoint.spec.interfaceName ?? "");
     if (!link?.isUp || firewall && !firewall.stands(endpoint.metadata.name)) return false;
     const routes = endpointRoutes(endpoint, link);
     return routes.length > 0 && routes.every((route) => dataplane.stands(route));
   };
-  const endpointAt = (key: string) =>
-    endpoints().find(({ metadata }) => resourceKey("WorkloadEndpoint", metadata.name, metadata.namespace) === key);
+  const endpointAt = (key: string) => own.get(key.slice(endpointPrefix.length));
 
   const status = makeStatus({
     snapshot,
     store,
     node,
     addresses: () => kept?.addresses(),
-    endpoints,
+    endpoints: own,
     isReady,
     dataplane: () => running.loop?.status() ?? { inSync: false, lastError: null },
   });
@@ -150,8 +166,8 @@ export function startAgent(parts: AgentParts): Agent {
     why: (key) => {
       const endpoint = endpointAt(key);
       if (!endpoint) return `the store did not report it back within ${applyTimeout / 1000} s; look at its connection`;
-      const lost = desired?.lost.find(({ route }) => route.owner === endpoint.metadata.name);
-      if (lost) return `${lost.route.destination} leads to ${lost.to.owner} already: ${lost.why}`;
+      const lost = tracker.lost().find(({ owner }) => owner === endpointId(endpoint));
+      if (lost) return `${lost.destination} leads to ${lost.to} already: ${lost.why}`;
       const networks = endpoint.spec.ipNetworks ?? [];
       const failures = running.loop?.failures() ?? [];
       const failure = failures.find(({ key }) => networks.some((text) => key.startsWith(text))) ?? failures[0];
@@ -169,16 +185,24 @@ export function startAgent(parts: AgentParts): Agent {
     firewall,
     isInSync: () => isHostKnown && snapshot.isInSync,
     compute: () => {
-      desired = computeDesired({
-        endpoints: endpoints(),
-        blocks: snapshot.blocks.values(),
-        findLink: (name, alias) => dataplane.links.find(name, alias),
+      const hasFloatingIps = felix("floatingIPs") === "Enabled";
+      for (const id of own.takeDirty()) {
+        const endpoint = own.get(id);
+        const link = endpoint && dataplane.links.find(
+          endpoint.spec.interfaceName ?? "",
+          workloadAlias(endpoint.metadata.name),
+        );
+        tracker.setEndpoint(id, endpoint, link, { hasIpv6, hasFloatingIps });
+      }
+      for (const [text, block] of dirtyBlocks) tracker.setBlock(block, snapshot.blocks.has(text));
+      dirtyBlocks.clear();
+      const loopback = gateway.hasRoute || own.size === 0 ? undefined : dataplane.links.named("lo");
+      tracker.setHost({
         hasIpv6,
         isForwarding: felix("ipForwarding") !== "Disabled",
-        hasGatewayRoute: gateway.hasRoute,
-        hasFloatingIps: felix("floatingIPs") === "Enabled",
+        gatewayVia: loopback?.isUp ? loopback : undefined,
       });
-      return desired.state;
+      return tracker.takeChanges();
     },
     afterRound: () => {
       if (isHealed) ensureMissing();
@@ -188,14 +212,13 @@ export function startAgent(parts: AgentParts): Agent {
   /** Makes the interfaces again that somebody deleted while their namespaces still stand. */
   const ensureMissing = () => {
     const now = clock.monotonic();
-    const missing = new Set(desired?.missing);
-    for (const name of lastEnsure.keys()) if (!missing.has(name)) lastEnsure.delete(name);
-    for (const endpoint of missing.size === 0 ? [] : endpoints()) {
-      const { name, annotations } = endpoint.metadata;
-      if (!missing.has(name) || annotations?.[annotation.netns] === undefined) continue;
-      if (now - (lastEnsure.get(name) ?? -Infinity) < ensureInterval) continue;
-      lastEnsure.set(name, now);
-      workloads.ensure(endpoint).catch((error) => log.warn("could not mend a workload", { name, error }));
+    for (const id of lastEnsure.keys()) if (!tracker.missing.has(id)) lastEnsure.delete(id);
+    for (const id of tracker.missing) {
+      const endpoint = own.get(id);
+      if (endpoint?.metadata.annotations?.[annotation.netns] === undefined) continue;
+      if (now - (lastEnsure.get(id) ?? -Infinity) < ensureInterval) continue;
+      lastEnsure.set(id, now);
+      workloads.ensure(endpoint).catch((error) => log.warn("could not mend a workload", { id, error }));
     }
   };
 
@@ -216,6 +239,7 @@ export function startAgent(parts: AgentParts): Agent {
 
   const start = async () => {
     hasIpv6 = await kernel.sysctl.read("net/ipv6/conf/all/forwarding") !== undefined;
+    own.allChanged();
     await gateway.read();
     isHostKnown = true;
     loop.poke("snapshot");
@@ -305,12 +329,12 @@ async function heal(
     readonly store: Store;
     readonly kernel: Kernel;
     readonly node: string;
-    readonly endpoints: () => readonly WorkloadEndpoint[];
+    readonly endpoints: () => Iterable<WorkloadEndpoint>;
     readonly log: Log;
     readonly workloads: ReturnType<typeof makeWorkloads>;
   },
 ): Promise<void> {
-  const stands = new Set(endpoints().map(({ metadata }) => metadata.name));
+  const stands = new Set([...endpoints()].map(({ metadata }) => metadata.name));
   for (const link of await kernel.links.list()) {
     const endpoint = workloadOfAlias(link.alias);
     const segments = endpoint === undefined ? undefined : splitWepName(endpoint);
@@ -331,7 +355,7 @@ async function heal(
     });
     await workloads.sweep({ endpoint: left.name, interfaceName, workload: left.workload });
   }
-  for (const endpoint of endpoints()) {
+  for (const endpoint of [...endpoints()]) {
     if (endpoint.metadata.annotations?.[annotation.netns] !== undefined) await workloads.ensure(endpoint);
   }
 }

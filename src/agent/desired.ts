@@ -1,12 +1,13 @@
 /**
- * The desired state of this host's kernel, computed whole from the snapshot and the links that are there; pure.
+ * The desired state of this host's kernel, kept as endpoints, links and blocks change; pure.
  *
- * A workload whose interface is missing gets nothing; one whose interface is down gets no route until it is up (the link
- * itself is wanted up, so that comes by itself). The values are those of the page "Kernel objects" and of Felix:
- * linux/endpoint_mgr.go for the sysctls of an interface, linux/int_dataplane.go for those of the host.
+ * Each endpoint contributes settings of its link, sysctls, neighbours and routes; the host adds its own. Only what changed
+ * is handed on. A workload whose interface is missing gets nothing; one whose interface is down gets no route until it is
+ * up (the link itself is wanted up, so that comes by itself). The values are those of Felix: linux/endpoint_mgr.go for the
+ * sysctls of an interface, linux/int_dataplane.go for those of the host.
  */
 
-import type { DesiredState } from "../dataplane/dataplane.ts";
+import type { DesiredChanges } from "../dataplane/dataplane.ts";
 import type { DesiredLink } from "../dataplane/link_reconciler.ts";
 import { neighbourKey } from "../dataplane/neighbour_reconciler.ts";
 import { NUD_PERMANENT, RT_SCOPE_LINK, RT_TABLE_MAIN, RTPROT_TORTIE, workloadAlias } from "../dataplane/ownership.ts";
@@ -15,79 +16,101 @@ import { routeKey } from "../dataplane/route_reconciler.ts";
 import { Cidr } from "../lib/cidr.ts";
 import { type Family, Ip } from "../lib/ip.ts";
 import type { WorkloadEndpoint } from "../model/resources/mod.ts";
-import { computeHostRoutes, type HostRoute, type LostRoute } from "../routing/host_routes.ts";
+import { ClaimTable } from "../routing/claims.ts";
+import { type HostRoute, HostRoutes, type LostRoute } from "../routing/host_routes.ts";
 import { annotation, gateway4, hostMac } from "./workloads/endpoint.ts";
 
-/** What the desired state depends on. */
-export interface DesiredInput {
-  /** The workload endpoints of this node. */
-  readonly endpoints: Iterable<WorkloadEndpoint>;
-  /** This host's confirmed blocks. */
-  readonly blocks: Iterable<Cidr>;
-  /** The link of that name, or with that alias when it was renamed. */
-  readonly findLink: (name: string, alias: string) => Link | undefined;
+/** What of the host the desired state depends on. */
+export interface HostState {
   /** Whether this kernel has IPv6. */
   readonly hasIpv6: boolean;
   /** FelixConfiguration's `ipForwarding`: false leaves the host's forwarding sysctls alone. */
   readonly isForwarding: boolean;
-  /** Whether the host could forward to the workloads' IPv4 gateway without a route of ours (see gateway_route.ts). */
-  readonly hasGatewayRoute: boolean;
-  /** FelixConfiguration's `floatingIPs`: external addresses get routes too. */
-  readonly hasFloatingIps: boolean;
+  /** The loopback device, if a route to it has to stand in for one to the workloads' gateway (see gateway_route.ts). */
+  readonly gatewayVia: Link | undefined;
 }
 
-/** The desired state, and what did not make it into it. */
-export interface Desired {
-  readonly state: DesiredState;
-  readonly lost: readonly LostRoute[];
-  /** Names of endpoints whose interface is not there. */
-  readonly missing: readonly string[];
-}
+/** The desired state, kept by its parts. */
+export class DesiredTracker {
+  readonly #present = new ClaimTable<Link>();
+  readonly #links = new ClaimTable<DesiredLink>();
+  readonly #sysctls = new ClaimTable<string>();
+  readonly #neighbours = new ClaimTable<Neighbour>();
+  readonly #routes = new HostRoutes();
+  readonly #gateway = new ClaimTable<Route>();
+  /** The kernel's key of each destination that has a route. */
+  readonly #routeKeys = new Map<string, string>();
+  /** Ids of endpoints whose interface is not there. */
+  readonly missing = new Set<string>();
 
-/** Computes what should be in the kernel. */
-export function computeDesired(input: DesiredInput): Desired {
-  const links = new Map<string, DesiredLink>();
-  const sysctls = new Map<string, string>(hostSysctls(input));
-  const neighbours = new Map<string, Neighbour>();
-  const routes = new Map<string, Route>();
-  const missing: string[] = [];
-  const present = new Map<string, Link>();
-  const workloads = [];
-
-  for (const endpoint of input.endpoints) {
-    const { name } = endpoint.metadata;
-    const interfaceName = endpoint.spec.interfaceName ?? "";
-    const alias = workloadAlias(name);
-    const link = input.findLink(interfaceName, alias);
-    if (!link) {
-      missing.push(name);
-      continue;
+  /** Sets what the endpoint of that id needs; without an endpoint nothing. `link` is its host end, if it is there. */
+  setEndpoint(
+    id: string,
+    endpoint: WorkloadEndpoint | undefined,
+    link: Link | undefined,
+    { hasIpv6, hasFloatingIps }: { readonly hasIpv6: boolean; readonly hasFloatingIps: boolean },
+  ): void {
+    if (endpoint && !link) this.missing.add(id);
+    else this.missing.delete(id);
+    const name = endpoint?.spec.interfaceName ?? "";
+    if (!endpoint || !link) {
+      for (const table of [this.#present, this.#links, this.#sysctls, this.#neighbours]) table.set(id);
+      return this.#routes.setWorkload(id, name, []);
     }
-    present.set(interfaceName, link);
     const isVeth = isOwnVeth(endpoint);
-    links.set(interfaceName, { name: interfaceName, isUp: true, ...isVeth ? { mac: hostMac, alias } : {} });
-    for (const [path, value] of interfaceSysctls(interfaceName, endpoint, input.hasIpv6)) sysctls.set(path, value);
-    const addresses = addressesOf(endpoint, input.hasFloatingIps);
-    workloads.push({ name, interfaceName, addresses });
-    if (!link.isUp || !isVeth || !endpoint.spec.mac) continue;
-    for (const { ip } of addressesOf(endpoint, false)) {
-      if (ip.family !== 4) continue;
-      const neighbour = { index: link.index, ip, mac: endpoint.spec.mac, state: NUD_PERMANENT, flags: 0 };
-      neighbours.set(neighbourKey(neighbour), neighbour);
-    }
+    const alias = workloadAlias(endpoint.metadata.name);
+    this.#present.set(id, new Map([[name, link]]));
+    this.#links.set(id, new Map([[name, { name, isUp: true, ...isVeth ? { mac: hostMac, alias } : {} }]]));
+    this.#sysctls.set(id, new Map(interfaceSysctls(name, endpoint, hasIpv6)));
+    const mac = isVeth && link.isUp ? endpoint.spec.mac : undefined;
+    const neighbours = addressesOf(endpoint, false).filter(({ family }) => mac && family === 4).map(({ ip }) => ({
+      index: link.index,
+      ip,
+      mac: mac ?? "",
+      state: NUD_PERMANENT,
+      flags: 0,
+    }));
+    this.#neighbours.set(id, new Map(neighbours.map((neighbour) => [neighbourKey(neighbour), neighbour])));
+    this.#routes.setWorkload(id, name, addressesOf(endpoint, hasFloatingIps));
   }
 
-  const planned = computeHostRoutes({ blocks: [...input.blocks], workloads });
-  for (const plan of planned.routes.values()) {
-    const route = kernelRoute(plan, (name) => present.get(name));
-    if (route) routes.set(routeKey(route), route);
+  /** Sets whether a block is this host's. */
+  setBlock(block: Cidr, isOurs: boolean): void {
+    this.#routes.setBlock(block, isOurs);
   }
-  const loopback = input.hasGatewayRoute || workloads.length === 0 ? undefined : input.findLink("lo", "");
-  if (loopback?.isUp) {
-    const route = gatewayRoute(loopback);
-    routes.set(routeKey(route), route);
+
+  /** Sets what the host itself needs. */
+  setHost(host: HostState): void {
+    this.#sysctls.set("", new Map(hostSysctls(host)));
+    const route = host.gatewayVia && gatewayRoute(host.gatewayVia);
+    this.#gateway.set("", new Map(route ? [[routeKey(route), route]] : []));
   }
-  return { state: { links, addresses: new Map(), sysctls, neighbours, routes }, lost: planned.lost, missing };
+
+  /** What changed since the last call. */
+  takeChanges(): DesiredChanges {
+    this.#present.takeChanges();
+    const routes = this.#gateway.takeChanges();
+    for (const [destination, plan] of this.#routes.takeChanges()) {
+      const route = plan && kernelRoute(plan, (name) => this.#present.get(name));
+      const key = route ? routeKey(route) : this.#routeKeys.get(destination);
+      if (key === undefined) continue;
+      routes.set(key, route);
+      if (route) this.#routeKeys.set(destination, key);
+      else this.#routeKeys.delete(destination);
+    }
+    return {
+      links: this.#links.takeChanges(),
+      addresses: new Map(),
+      sysctls: this.#sysctls.takeChanges(),
+      neighbours: this.#neighbours.takeChanges(),
+      routes,
+    };
+  }
+
+  /** Routes that gave way to others, with the reason; owners are ids of endpoints. */
+  lost(): LostRoute[] {
+    return this.#routes.lost();
+  }
 }
 
 /** The addresses that lead to the endpoint: its own, and its floating ones where they are enabled; unreadable ones are left out. */
@@ -111,12 +134,11 @@ function isOwnVeth(endpoint: WorkloadEndpoint): boolean {
 
 /** The routes of an endpoint as they should stand on that link, for asking whether they do. */
 export function endpointRoutes(endpoint: WorkloadEndpoint, link: Link): Route[] {
-  const interfaceName = endpoint.spec.interfaceName ?? "";
-  const { routes } = computeHostRoutes({
-    blocks: [],
-    workloads: [{ name: endpoint.metadata.name, interfaceName, addresses: addressesOf(endpoint, false) }],
-  });
-  return [...routes.values()].map((plan) => kernelRoute(plan, () => link)).filter((route) => route !== undefined);
+  const routes = new HostRoutes();
+  routes.setWorkload("", endpoint.spec.interfaceName ?? "", addressesOf(endpoint, false));
+  return [...routes.takeChanges().values()].map((plan) => plan && kernelRoute(plan, () => link)).filter((route) =>
+    route !== undefined
+  );
 }
 
 function gatewayRoute(loopback: Link): Route {
@@ -141,7 +163,7 @@ function kernelRoute(plan: HostRoute, linkNamed: (name: string) => Link | undefi
   return { ...base, type: "unicast", scope, nexthops: [{ ifindex: link.index }] };
 }
 
-function hostSysctls({ isForwarding, hasIpv6 }: DesiredInput): [string, string][] {
+function hostSysctls({ isForwarding, hasIpv6 }: HostState): [string, string][] {
   if (!isForwarding) return [];
   return [["net/ipv4/ip_forward", "1"], ...hasIpv6 ? [["net/ipv6/conf/all/forwarding", "1"] as [string, string]] : []];
 }

@@ -8,7 +8,7 @@
  * nothing that stands is removed. A round that fails as a whole is logged and tried again.
  */
 
-import type { Dataplane, DesiredState } from "../dataplane/dataplane.ts";
+import type { Dataplane, DesiredChanges } from "../dataplane/dataplane.ts";
 import type { Kernel } from "../dataplane/ports.ts";
 import type { Failure } from "../dataplane/table_reconciler.ts";
 import type { Clock } from "../lib/clock.ts";
@@ -53,7 +53,8 @@ export interface LoopParts {
   readonly clock: Clock;
   readonly log: Log;
   readonly isInSync: () => boolean;
-  readonly compute: () => DesiredState;
+  /** What changed of what should be in the kernel. */
+  readonly compute: () => DesiredChanges;
   readonly firewall?: FirewallStage | undefined;
   /** Called after each round. */
   readonly afterRound?: () => void;
@@ -94,7 +95,7 @@ export function startLoop(parts: LoopParts): Loop {
     if (await dataplane.refreshLinks()) mustCompute = true;
     if (mustCompute) {
       mustCompute = false;
-      dataplane.desire(parts.compute());
+      dataplane.amend(parts.compute());
       firewall?.desire();
     }
     const refused = await firewall?.apply() ?? [];

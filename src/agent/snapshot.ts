@@ -38,15 +38,21 @@ export interface LiveSnapshot extends Snapshot {
   close(): void;
 }
 
-/** Which part of the snapshot changed: a kind, the blocks, or whether it is in sync. */
-export type SnapshotChange = Kind | "blocks" | "sync";
+/**
+ * What changed: a resource by its kind and id (see `Snapshot.all`), a block by its text, or whether the snapshot is in
+ * sync, which has no id.
+ */
+export interface SnapshotChange {
+  readonly what: Kind | "blocks" | "sync";
+  readonly id: string;
+}
 
 /** Watches the store; `changed` is called after each change was taken in. */
 export function watchSnapshot(
   { store, node, changed }: {
     readonly store: Store;
     readonly node: string;
-    readonly changed: (what: SnapshotChange) => void;
+    readonly changed: (change: SnapshotChange) => void;
   },
 ): LiveSnapshot {
   const kinds = new Map<Kind, Map<string, AnyResource>>();
@@ -64,7 +70,7 @@ export function watchSnapshot(
       const text = named.cidr.toString();
       if (value !== undefined && isConfirmed(value)) blocks.set(text, named.cidr);
       else blocks.delete(text);
-      return "blocks";
+      return { what: "blocks", id: text };
     }
     if (named?.type !== "resource") return undefined;
     const id = named.namespace ? `${named.namespace}/${named.name}` : named.name;
@@ -78,7 +84,7 @@ export function watchSnapshot(
         unreadable.set(key, { key, why: error instanceof Error ? error.message : String(error) });
       }
     }
-    return named.kind;
+    return { what: named.kind, id };
   };
 
   const sinkOf = (prefix: string) => (event: StoreEvent) => {
@@ -88,8 +94,8 @@ export function watchSnapshot(
         revision = Math.max(revision, at);
         if ((revisions.get(key) ?? 0) >= at) return;
         revisions.set(key, at);
-        const what = take(key, value);
-        if (what) changed(what);
+        const change = take(key, value);
+        if (change) changed(change);
         return;
       }
       case "delete": {
@@ -97,18 +103,18 @@ export function watchSnapshot(
         const known = revisions.get(event.key);
         if (known === undefined || known > event.revision) return;
         revisions.delete(event.key);
-        const what = take(event.key, undefined);
-        if (what) changed(what);
+        const change = take(event.key, undefined);
+        if (change) changed(change);
         return;
       }
       case "synced":
         revision = Math.max(revision, event.revision);
         synced.add(prefix);
         unavailable = undefined;
-        return changed("sync");
+        return changed({ what: "sync", id: "" });
       case "unavailable":
         unavailable = event.error;
-        return changed("sync");
+        return changed({ what: "sync", id: "" });
     }
   };
 

@@ -4,6 +4,7 @@ import type { WorkloadEndpoint } from "../model/resources/mod.ts";
 import type { Store } from "../store/store.ts";
 import type { DataplaneStatus } from "./loop.ts";
 import type { NodeAddresses } from "./node_resource.ts";
+import type { OwnEndpoints } from "./own_endpoints.ts";
 import type { Snapshot } from "./snapshot.ts";
 
 /** See the command line's contract, `status -o json`; the rest of it is the speaker's and the process's. */
@@ -36,7 +37,7 @@ export function makeStatus(
     readonly store: Store;
     readonly node: string;
     readonly addresses: () => NodeAddresses | undefined;
-    readonly endpoints: () => readonly WorkloadEndpoint[];
+    readonly endpoints: OwnEndpoints;
     readonly isReady: (endpoint: WorkloadEndpoint) => boolean;
     readonly dataplane: () => DataplaneStatus;
   },
@@ -60,7 +61,7 @@ export function makeStatus(
         error: snapshot.unavailable ?? null,
         warnings: [...snapshot.unreadable.values()].map(({ key, why }) => `${key}: ${why}`),
       },
-      workloads: { ready: endpoints().filter(isReady).length, total: endpoints().length },
+      workloads: { ready: [...endpoints.all()].filter(isReady).length, total: endpoints.size },
       dataplane: dataplane(),
     };
   };

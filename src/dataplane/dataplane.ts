@@ -25,6 +25,13 @@ export interface DesiredState {
   readonly routes: ReadonlyMap<string, Route>;
 }
 
+/** What changes of it: undefined where nothing should be any more. */
+export type DesiredChanges = {
+  readonly [table in keyof DesiredState]: DesiredState[table] extends ReadonlyMap<string, infer D>
+    ? ReadonlyMap<string, D | undefined>
+    : never;
+};
+
 /** What an `apply` did. */
 export interface ApplyReport {
   readonly changes: number;
@@ -35,7 +42,10 @@ export interface ApplyReport {
 export interface Dataplane {
   /** The links of the host as last heard. */
   readonly links: LinkTable;
+  /** Sets what should be there, whole. */
   desire(state: DesiredState): void;
+  /** Changes some of what should be there; costs what it changes. */
+  amend(changes: DesiredChanges): void;
   /** Takes an event in; true when it may change what is desired (a link came, went or changed) or what has to be done. */
   observe(event: KernelEvent): boolean;
   /** Reads the links if in doubt; true when they differ from before, so that desired has to be computed anew. */
@@ -52,7 +62,11 @@ export interface Dataplane {
 export function makeDataplane(
   kernel: Kernel,
   clock: Clock,
-  { isTunnel = () => false }: { readonly isTunnel?: (link: Link) => boolean } = {},
+  { isTunnel = () => false, onLinkChange }: {
+    readonly isTunnel?: (link: Link) => boolean;
+    /** Told of each link that came, went or changed, before `observe` or `refreshLinks` return. */
+    readonly onLinkChange?: (change: LinkChange) => void;
+  } = {},
 ): Dataplane {
   const linkTable = new LinkTable();
   const links = new LinkReconciler(kernel.links, linkTable, clock);
@@ -65,7 +79,9 @@ export function makeDataplane(
   let lastLinkRead = -Infinity;
   let linkFailure: Error | undefined;
 
-  const linkChanged = ({ link, before, isGone }: LinkChange) => {
+  const linkChanged = (change: LinkChange) => {
+    const { link, before, isGone } = change;
+    onLinkChange?.(change);
     links.linkChanged(link, isGone);
     const isNewHere = !isGone && before?.name !== link.name;
     if (isGone || isNewHere) sysctls.forgetGroup(link.name);
@@ -85,6 +101,13 @@ export function makeDataplane(
       sysctls.desire(state.sysctls);
       neighbours.desire(state.neighbours);
       routes.desire(state.routes);
+    },
+    amend: (changes) => {
+      links.amend(changes.links);
+      addresses.amend(changes.addresses);
+      sysctls.amend(changes.sysctls);
+      neighbours.amend(changes.neighbours);
+      routes.amend(changes.routes);
     },
     observe: (event) => {
       switch (event.type) {

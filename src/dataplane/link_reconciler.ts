@@ -21,7 +21,7 @@ export interface DesiredLink {
 
 /** The reconciler of link settings over a link table that others keep up to date. */
 export class LinkReconciler extends TableReconciler<DesiredLink, Link> {
-  #nameOfAlias = new Map<string, string>();
+  readonly #nameOfAlias = new Map<string, string>();
 
   constructor(links: Links, readonly linkTable: LinkTable, clock: Clock) {
     super({
@@ -45,14 +45,16 @@ export class LinkReconciler extends TableReconciler<DesiredLink, Link> {
     }, clock);
   }
 
-  override desire(desired: ReadonlyMap<string, DesiredLink>): void {
-    this.#nameOfAlias = new Map();
-    for (const { alias, name } of desired.values()) if (alias) this.#nameOfAlias.set(alias, name);
-    super.desire(desired);
-    for (const { name, alias } of desired.values()) {
-      const link = this.linkTable.find(name, alias);
-      const known = this.actualAt(name);
-      if (link && (!known || known.index !== link.index)) this.observe(name, link);
+  override amend(changes: ReadonlyMap<string, DesiredLink | undefined>): void {
+    for (const [name, want] of changes) {
+      const before = this.desiredAt(name);
+      if (before?.alias && this.#nameOfAlias.get(before.alias) === name) this.#nameOfAlias.delete(before.alias);
+      if (want?.alias) this.#nameOfAlias.set(want.alias, name);
+    }
+    super.amend(changes);
+    for (const [name, want] of changes) {
+      const link = want && this.linkTable.find(name, want.alias);
+      if (link && this.actualAt(name)?.index !== link.index) this.observe(name, link);
     }
   }
 

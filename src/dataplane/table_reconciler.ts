@@ -72,7 +72,7 @@ export async function each<T>(
 
 /** The reconciler of one table; one caller at a time may be inside `apply`. */
 export class TableReconciler<D, A> {
-  #desired: ReadonlyMap<string, D> = new Map();
+  readonly #desired = new Map<string, D>();
   #actual = new Map<string, A>();
   readonly #groups = new Map<string | number, Set<string>>();
   readonly #dirty = new Set<string>();
@@ -87,15 +87,22 @@ export class TableReconciler<D, A> {
 
   /** Sets what should be there, whole. */
   desire(desired: ReadonlyMap<string, D>): void {
-    const before = this.#desired;
-    this.#desired = desired;
-    for (const [key, want] of desired) {
-      const old = before.get(key);
-      const isNew = old === undefined || !this.table.isSame(want, this.table.assume(old, undefined));
-      if (isNew) this.retry(key);
-      else this.#mark(key);
+    const changes = new Map<string, D | undefined>(desired);
+    for (const key of this.#desired.keys()) if (!desired.has(key)) changes.set(key, undefined);
+    this.amend(changes);
+  }
+
+  /** Changes what should be there for some keys: undefined where nothing should be any more. */
+  amend(changes: ReadonlyMap<string, D | undefined>): void {
+    for (const [key, want] of changes) {
+      const before = this.#desired.get(key);
+      if (want === undefined) this.#desired.delete(key);
+      else this.#desired.set(key, want);
+      const isUnchanged = want !== undefined && before !== undefined &&
+        this.table.isSame(want, this.table.assume(before, undefined));
+      if (isUnchanged) this.#mark(key);
+      else this.retry(key);
     }
-    for (const key of before.keys()) if (!desired.has(key)) this.retry(key);
   }
 
   isDesired(key: string): boolean {
