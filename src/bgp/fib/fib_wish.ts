@@ -27,7 +27,7 @@ export function makeFibWish(router: RouterCore, family: 0 | 1, known?: FibTable)
   const { prefixes, paths } = router.ribs[family];
   const table = known ?? new FibTable(family === 0 ? 4 : 6, prefixes);
   const { config, nextHops } = router;
-  const rule = kernelPolicy(config, router.classes[family]);
+  const rule = kernelPolicy(config, router.policies.classes[family]);
   const networks = config.fib.nodeNetworks.map((text) => Cidr.tryParse(text)).filter((cidr) => cidr !== undefined);
   const normal = family === 0 ? config.normalPriority4 : config.normalPriority6;
   const address = new Uint8Array(family === 0 ? 4 : 16);
@@ -67,12 +67,12 @@ export function makeFibWish(router: RouterCore, family: 0 | 1, known?: FibTable)
   }
 
   function indexOf(name: string): number | undefined {
-    for (const [index, link] of router.links) if (link.name === name) return index;
+    for (const [index, link] of router.host.links) if (link.name === name) return index;
     return undefined;
   }
 
   function hasAlien(prefix: number, metric: number): boolean {
-    const aliens = router.fibViews[family].at(prefixes.address(prefix, address), prefixes.length[prefix]!);
+    const aliens = router.host.views[family].at(prefixes.address(prefix, address), prefixes.length[prefix]!);
     if (aliens.length === 0) return false;
     const kernels = family === 1 && metric === 0 ? 1024 : metric;
     return aliens.some((alien) => alien.metric === kernels);

@@ -53,6 +53,7 @@ export class Exporter {
     if (known !== -1) return known;
     const result = this.run(family, path);
     const set = typeof result === "number" && this.group.fits(result) ? result : 0;
+    if (set === 0 && typeof result === "number") this.store.releaseUnused(result);
     cache.put(path.set, path.prefixClass, source, set);
     return set;
   }

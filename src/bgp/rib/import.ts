@@ -8,7 +8,7 @@
 import type { Policy } from "../filter/calico.ts";
 import type { RouteDraft } from "../filter/draft.ts";
 import * as c from "../wire/constants.ts";
-import { HAS_ORIGINATOR_ID, IS_PLAIN } from "./attribute_columns.ts";
+import { HAS_GRACEFUL_SHUTDOWN, HAS_ORIGINATOR_ID, IS_PLAIN } from "./attribute_columns.ts";
 import type { AttributeStore } from "./attribute_store.ts";
 import { Reason } from "./decision.ts";
 import { ResultCache } from "./result_cache.ts";
@@ -20,6 +20,8 @@ export interface ImportFacts {
   readonly allowLocalAs: number;
   readonly routerId: number;
   readonly clusterId: number;
+  /** eBGP: a path that is being shut down gets the lowest preference (RFC 8326). */
+  readonly isExternal: boolean;
 }
 
 /** One import policy in one family. */
@@ -36,7 +38,7 @@ export class Importer {
   }
 
   /** The set to use for a received one, or minus the `Reason` for not using it. */
-  import(set: number, prefixClass: number, interfaceName: () => string | undefined): number {
+  setFor(set: number, prefixClass: number, interfaceName: () => string | undefined): number {
     const known = this.#cache.get(set, prefixClass, 0);
     if (known !== -1) return known;
     const result = this.#run(set, prefixClass, interfaceName);
@@ -51,10 +53,12 @@ export class Importer {
 
   #run(set: number, prefixClass: number, interfaceName: () => string | undefined): number {
     if (this.#isLoop(set)) return -Reason.Loop;
-    if (!this.policy) return set;
+    const isLeaving = this.facts.isExternal && (this.store.columns.flags[set]! & HAS_GRACEFUL_SHUTDOWN) !== 0;
+    if (!this.policy && !isLeaving) return set;
     const draft = this.draft.begin(set, prefixClass, "peer");
     draft.interfaceName = interfaceName();
-    if (this.policy(draft) !== undefined) return REFUSED;
+    if (this.policy?.(draft) !== undefined) return REFUSED;
+    if (isLeaving) draft.localPref = 0;
     return draft.isChanged ? this.store.internValue(draft.attributes) : set;
   }
 
@@ -69,7 +73,7 @@ export class Importer {
   }
 }
 
-/** What `import` gives when the filter refused: -1 would mean "not known" to the cache. */
+/** What `setFor` gives when the filter refused: -1 would mean "not known" to the cache. */
 export const REFUSED = -16;
 
 function ownAsCount(store: AttributeStore, set: number, as: number): number {

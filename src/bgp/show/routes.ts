@@ -129,7 +129,9 @@ export function explainExport(router: RouterCore, prefixText: string, peer: Peer
   if (best < 0) return "no usable path";
   if (paths.peer[best] === peer.id) return "its own route";
   const result = peer.exporter.run(family, router.exportPath(family, best));
-  return typeof result === "number" ? "advertised" : result;
+  if (typeof result === "string") return result;
+  router.store.releaseUnused(result);
+  return "advertised";
 }
 
 function prefixText(router: RouterCore, family: 0 | 1, prefix: number): string {

@@ -1,0 +1,117 @@
+/**
+ * UPDATE bodies into the Adj-RIBs-In: withdrawals first, then announcements with interned and imported attributes.
+ *
+ * A set of attributes is looked up once for a message, and imported once for each class of prefixes in it. What is wrong
+ * with attributes costs the routes of the message, not the session, wherever RFC 7606 allows that.
+ */
+
+import { IPV4_UNICAST } from "../wire/constants.ts";
+import type { Fault } from "../wire/fault.ts";
+import { NlriCursor } from "../wire/nlri.ts";
+import { parseUpdate, UpdateView } from "../wire/update.ts";
+import type { AttributeStore } from "./attribute_store.ts";
+import { Reason } from "./decision.ts";
+import { REFUSED } from "./import.ts";
+import type { ReceiveResult } from "./interface.ts";
+import type { LocRib } from "./loc_rib.ts";
+import { FAMILY_BITS, type PeerState } from "./peer.ts";
+import type { Policies } from "./policies.ts";
+
+/** What receiving needs of the router. */
+export interface ReceiverContext {
+  readonly store: AttributeStore;
+  readonly ribs: readonly [LocRib, LocRib];
+  readonly policies: Policies;
+  interfaceOf(set: number): string | undefined;
+}
+
+/** Takes messages in, one at a time. */
+export class Receiver {
+  readonly #view = new UpdateView();
+  readonly #nlri = new NlriCursor();
+
+  constructor(readonly context: ReceiverContext) {}
+
+  /** Takes the body of an UPDATE of a peer whose session is up. */
+  receive(peer: PeerState, body: Uint8Array): ReceiveResult {
+    if (!peer.session) return NO_FAULT;
+    const view = this.#view;
+    const refused = parseUpdate(body, peer.session.wire, view);
+    if (refused !== view) return { fault: refused as Fault, endOfRib: 0 };
+    this.#withdraw(peer, 0, view.withdrawnStart, view.withdrawnEnd);
+    if (view.unreachFamily !== 0) this.#withdraw(peer, indexOf(view.unreachFamily), view.unreachStart, view.unreachEnd);
+    if (view.endOfRib !== 0) return { endOfRib: view.endOfRib };
+    let fault = view.malformed;
+    if (view.nlriEnd > view.nlriStart) fault ??= this.#announce(peer, 0, view.nlriStart, view.nlriEnd, undefined);
+    if (view.reachFamily !== 0 && view.reachEnd > view.reachStart) {
+      fault ??= this.#announce(peer, indexOf(view.reachFamily), view.reachStart, view.reachEnd, view.nextHopBytes());
+    }
+    if (!fault) return NO_FAULT;
+    if (fault.kind === "reset") return { fault, endOfRib: 0 };
+    this.#withdraw(peer, 0, view.nlriStart, view.nlriEnd);
+    if (view.reachFamily !== 0) this.#withdraw(peer, indexOf(view.reachFamily), view.reachStart, view.reachEnd);
+    return { fault, endOfRib: 0 };
+  }
+
+  /** The set to use for a received one, or minus the `Reason` for not using it (see `Importer`). */
+  imported(peer: PeerState, family: 0 | 1, set: number, prefixClass: number): number {
+    return peer.importers?.[family].setFor(set, prefixClass, () => this.context.interfaceOf(set)) ?? REFUSED;
+  }
+
+  #withdraw(peer: PeerState, family: 0 | 1, start: number, end: number): void {
+    if (start === end) return;
+    const rib = this.context.ribs[family];
+    const { prefixes } = rib;
+    const nlri = this.#nlri.over(this.#view.bytes, start, end, family === 1, hasPathId(peer, family));
+    while (nlri.next()) {
+      const prefix = prefixes.find(nlri.w0, nlri.w1, nlri.w2, nlri.w3, nlri.length);
+      if (prefix >= 0) rib.withdraw(prefix, peer.id, nlri.pathId);
+    }
+  }
+
+  #announce(
+    peer: PeerState,
+    family: 0 | 1,
+    start: number,
+    end: number,
+    nextHop: Uint8Array | undefined,
+  ): Fault | undefined {
+    const view = this.#view;
+    const { store, ribs, policies } = this.context;
+    const set = store.intern(peer.kind, view.attributes, view.attributesStart, view.attributesEnd, nextHop);
+    if (set < 0) return store.fault;
+    // Held for the time of the loop, which may free the last path that used it.
+    store.retain(set);
+    const rib = ribs[family];
+    const { prefixes } = rib;
+    const nlri = this.#nlri.over(view.bytes, start, end, family === 1, hasPathId(peer, family));
+    let lastClass = -1, result = 0;
+    while (nlri.next()) {
+      const prefix = prefixes.intern(nlri.w0, nlri.w1, nlri.w2, nlri.w3, nlri.length);
+      if (prefixes.head[prefix]! < 0) prefixes.class[prefix] = policies.classOf(family, prefix);
+      const prefixClass = prefixes.class[prefix]!;
+      if (prefixClass !== lastClass) {
+        result = this.imported(peer, family, set, prefixClass);
+        lastClass = prefixClass;
+      }
+      rib.put(prefix, peer.id, nlri.pathId, set, result > 0 ? result : 0, reasonOf(result));
+    }
+    store.release(set);
+    return undefined;
+  }
+}
+
+const NO_FAULT: ReceiveResult = { endOfRib: 0 };
+
+function indexOf(bit: number): 0 | 1 {
+  return bit === IPV4_UNICAST ? 0 : 1;
+}
+
+function hasPathId(peer: PeerState, family: 0 | 1): boolean {
+  return ((peer.session?.wire.addPathReceive ?? 0) & FAMILY_BITS[family]) !== 0;
+}
+
+/** What a path keeps of the import's result. */
+export function reasonOf(result: number): Reason {
+  return result > 0 ? Reason.Best : result === -Reason.Loop ? Reason.Loop : Reason.Refused;
+}
