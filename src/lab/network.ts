@@ -37,8 +37,8 @@ export async function buildNetwork(lab: string, topology: Topology): Promise<voi
     "link add br0 type bridge mcast_snooping 0",
     "link set br0 up",
     ...plugged.flatMap((member) => [
-      `link add ${member.name} type veth peer name eth0 netns ${namespaceOf(lab, member.name)}`,
-      `link set ${member.name} master br0 up`,
+      `link add name ${member.name} type veth peer name eth0 netns ${namespaceOf(lab, member.name)}`,
+      `link set dev ${member.name} master br0 up`,
     ]),
   ]);
   for (const member of plugged) {

@@ -50,7 +50,9 @@ export function parseDocuments(text: string, file: string): ParsedConfig {
       const result = settingsSchema.safeParse(withoutNulls(value));
       if (result.success) settings = result.data;
       const problems = result.success ? [] : explainAll(result.error.issues, value, document, []);
-      errors.push(...locate(problems, document, file, []));
+      // "off" is a word of the settings: whoever writes it unquoted means just that.
+      const ambiguous = document.ambiguous.filter(({ path }) => path.join(".") !== "metrics.listen");
+      errors.push(...locate(problems, { ...document, ambiguous }, file, []));
     } else {
       parseOne(value, document, file, [], resources, errors);
     }

@@ -32,7 +32,10 @@ export async function loadConfiguration(terminal: Terminal, file: string): Promi
 export function checkConfiguration(text: string, file: string, hostName: string): Configuration {
   const { settings, resources, errors } = parseDocuments(text, file);
   const name = nodeName(settings, hostName);
-  const problems = [...errors, ...checkFleet(resources, { datastore: settings.datastore.type, nodeName: name })];
+  // A resource that was refused is missing from the rest, which would be reported twice.
+  const problems = errors.length > 0
+    ? errors
+    : checkFleet(resources, { datastore: settings.datastore.type, nodeName: name });
   if (problems.length > 0) throw new CliError(formatConfigErrors(problems));
   return {
     file,

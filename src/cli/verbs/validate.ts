@@ -13,11 +13,10 @@ export async function validate(this: Terminal, flags: { readonly file: string })
   const { settings, resources, errors } = parseDocuments(text, name);
   // A file of resources alone may be for any node, and for a store that holds more than it.
   const isNodes = hasSettings(settings);
-  const fleet = checkFleet(resources, {
+  const problems = errors.length > 0 ? errors : checkFleet(resources, {
     datastore: isNodes ? settings.datastore.type : "etcd",
     ...isNodes ? { nodeName: nodeName(settings, Deno.hostname()) } : {},
   });
-  const problems = [...errors, ...fleet];
   if (problems.length > 0) throw new CliError(formatConfigErrors(problems));
   this.process.stdout.write(
     `${name}: valid, ${resources.length} ${resources.length === 1 ? "resource" : "resources"}\n`,
