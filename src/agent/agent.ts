@@ -94,6 +94,8 @@ export function startAgent(parts: AgentParts): Agent {
   };
   const endpoints = () => own.all();
   let hasIpv6 = true, isHostKnown = false, isStopped = false;
+  /** Endpoints that were let through once the firewall stood for them. */
+  const isApplied = new Set<string>();
   const lastEnsure = new Map<string, number>();
 
   const snapshot: LiveSnapshot = watchSnapshot({ store, node, changed });
@@ -117,6 +119,8 @@ export function startAgent(parts: AgentParts): Agent {
     },
     node: poolNode,
     sources,
+    // Hosts begin at different places so as not to meet; with a store of its own a host meets nobody.
+    ...store.type === "etcd" ? {} : { startIn: () => 0n },
   });
   const felix = (member: "ipForwarding" | "floatingIPs") => {
     const all = snapshot.all("FelixConfiguration");
@@ -188,6 +192,12 @@ export function startAgent(parts: AgentParts): Agent {
       const hasFloatingIps = felix("floatingIPs") === "Enabled";
       for (const id of own.takeDirty()) {
         const endpoint = own.get(id);
+        if (endpoint && firewall && !firewall.stands(endpoint.metadata.name) && !isApplied.has(id)) {
+          own.changed(id);
+          continue;
+        }
+        if (endpoint) isApplied.add(id);
+        else isApplied.delete(id);
         const link = endpoint && dataplane.links.find(
           endpoint.spec.interfaceName ?? "",
           workloadAlias(endpoint.metadata.name),
