@@ -1,8 +1,8 @@
 /**
- * The agent's loop: what changed in the store or the kernel wakes it, it computes desired, applies firewall, then
- * everything else, and sleeps until the next event or the next retry.
+ * The agent's loop: what changed in the store or the kernel wakes it, it applies the firewall, computes
+ * what else should be, applies that, and sleeps until the next event or the next retry.
  *
- *     store watch, kernel events -> poke -> [ refresh links -> desired -> firewall -> dataplane -> waiters ] -> sleep
+ *     store watch, kernel events -> poke -> [ refresh links -> firewall -> desired -> dataplane -> waiters ] -> sleep
  *
  * One round at a time; pokes during a round cause one more. Until the store's first listing is in, nothing is applied, so
  * nothing that stands is removed. A round that fails as a whole is logged and tried again.
@@ -14,7 +14,7 @@ import type { Failure } from "../dataplane/table_reconciler.ts";
 import type { Clock } from "../lib/clock.ts";
 import type { Log } from "../lib/log.ts";
 
-/** The firewall as the loop sees it: it is applied before routes, and a failure of it holds them back. */
+/** The firewall as the loop sees it: it is applied before everything else, and holds back whom it does not stand for. */
 export interface FirewallStage {
   /** Computes what should be from the state of the snapshot; called when the snapshot or the links changed. */
   desire(): void;
@@ -53,7 +53,7 @@ export interface LoopParts {
   readonly clock: Clock;
   readonly log: Log;
   readonly isInSync: () => boolean;
-  /** What changed of what should be in the kernel. */
+  /** What changed of what should be in the kernel; called in each round, so it must cost what changed. */
   readonly compute: () => DesiredChanges;
   readonly firewall?: FirewallStage | undefined;
   /** Called after each round. */
@@ -95,12 +95,13 @@ export function startLoop(parts: LoopParts): Loop {
     if (await dataplane.refreshLinks()) mustCompute = true;
     if (mustCompute) {
       mustCompute = false;
-      dataplane.amend(parts.compute());
       firewall?.desire();
     }
     const refused = await firewall?.apply() ?? [];
-    // Without its policy a new workload must not become reachable; what stands stays, and repairs go on.
-    const { failures } = await dataplane.apply({ mayRemove: true });
+    // Computed after the firewall: an endpoint whose policy does not stand yet is held back. While one is, nothing is
+    // removed, so that what stood at a restart goes on standing.
+    dataplane.amend(parts.compute());
+    const { failures } = await dataplane.apply({ mayRemove: refused.length === 0 });
     hasRun = true;
     report([...refused, ...failures]);
   };

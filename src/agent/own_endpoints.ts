@@ -52,6 +52,11 @@ export class OwnEndpoints {
     }
   }
 
+  /** The endpoint of that id has to be looked at again. */
+  changed(id: string): void {
+    this.#dirty.add(id);
+  }
+
   /** All have to be looked at again. */
   allChanged(): void {
     for (const id of this.#byId.keys()) this.#dirty.add(id);

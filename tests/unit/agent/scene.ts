@@ -46,12 +46,13 @@ export interface Scene {
 
 /** Starts an agent named "a" on the machine's "host"; waits until it is ready. */
 export async function startScene(
-  { machine, store = new MemoryStore(), ip = "autodetect", ip6 = "none", faults = new Faults() }: {
+  { machine, store = new MemoryStore(), ip = "autodetect", ip6 = "none", faults = new Faults(), firewall }: {
     machine?: MemoryMachine;
     store?: Store;
     ip?: string;
     ip6?: string;
     faults?: Faults;
+    firewall?: Parameters<typeof startAgent>[0]["firewall"];
   } = {},
 ): Promise<Scene> {
   const host = machine ?? await makeMachine();
@@ -60,7 +61,14 @@ export async function startScene(
     lines.push(`${level} ${message} ${JSON.stringify(fields)}`)
   );
   const kernel = host.handle("host", faults);
-  const agent = startAgent({ store, kernel, settings: { name: "a", ip, ip6 }, clock: realClock, log });
+  const agent = startAgent({
+    store,
+    kernel,
+    settings: { name: "a", ip, ip6 },
+    clock: realClock,
+    log,
+    ...firewall ? { firewall } : {},
+  });
   await agent.ready;
   return { machine: host, store, faults, agent, lines };
 }
