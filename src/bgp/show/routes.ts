@@ -22,7 +22,7 @@ const FAMILIES = [0, 1] as const;
 export function decodeRoutes(router: RouterCore, query: RouteQuery): RouteRow[] {
   const rows: RouteRow[] = [];
   const limit = query.limit ?? Infinity;
-  const only = query.prefix === undefined ? undefined : Cidr.tryParse(query.prefix);
+  const only = query.prefix === undefined ? undefined : prefixMeant(router, query.prefix);
   if (query.prefix !== undefined && !only) return rows;
   const named = query.received ?? query.advertised;
   const peer = named === undefined ? undefined : findPeer(router, named);
@@ -45,6 +45,19 @@ export function decodeRoutes(router: RouterCore, query: RouteQuery): RouteRow[] 
     }
   }
   return rows.length > limit ? rows.slice(0, limit) : rows;
+}
+
+/** The prefix that a query names; for an address the longest that covers it, undefined when none does. */
+function prefixMeant(router: RouterCore, text: string): Cidr | undefined {
+  const ip = Ip.tryParse(text);
+  if (!ip) return Cidr.tryParse(text);
+  const { prefixes } = router.ribs[ip.family === 4 ? 0 : 1];
+  for (let length: number = ip.bits; length >= 0; length--) {
+    const cidr = Cidr.of(ip, length);
+    const [w0, w1, w2, w3] = wordsOf(cidr.ip.bytes);
+    if (prefixes.find(w0, w1, w2, w3, length) >= 0) return cidr;
+  }
+  return undefined;
 }
 
 /** A peer by its name or its address. */

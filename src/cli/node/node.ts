@@ -12,8 +12,10 @@ import { ApiError } from "../../api/error.ts";
 import type { NodeApi } from "../../api/node_api.ts";
 import { makeResources } from "../../api/resources.ts";
 import { serveApi } from "../../api/server.ts";
-import type { NodeStatus, ReloadResult } from "../../api/shapes.ts";
+import type { NodeStatus, ReloadResult, RouteQuery } from "../../api/shapes.ts";
+import { Cidr } from "../../lib/cidr.ts";
 import type { Clock } from "../../lib/clock.ts";
+import { Ip } from "../../lib/ip.ts";
 import type { Log } from "../../lib/log.ts";
 import { openKernel } from "../../linux/kernel.ts";
 import { type SpeakerHandle, startSpeaker } from "../../speaker/spawn.ts";
@@ -112,7 +114,10 @@ function makeNodeApi(shared: Shared, agent: Agent, speaker: SpeakerHandle): Node
     ipam: makeIpamCalls(store, agent),
     bgp: {
       peers: () => speaker.query({ kind: "peers" }),
-      routes: (query = {}) => speaker.query({ kind: "routes", ...query }),
+      routes: (query = {}) => {
+        checkRouteQuery(query, shared.speakerStatus);
+        return speaker.query({ kind: "routes", ...query });
+      },
       explain: async (query) => await explainRoute(speaker, query),
     },
     policy: {
@@ -165,8 +170,21 @@ async function reload(shared: Shared): Promise<ReloadResult> {
   }
 }
 
+/** Throws `ApiError` for a prefix or a peer that cannot be meant. */
+function checkRouteQuery({ prefix, received, advertised }: RouteQuery, status: SpeakerStatus | undefined): void {
+  if (prefix !== undefined && !Cidr.tryParse(prefix) && !Ip.tryParse(prefix)) {
+    throw new ApiError("invalid", `${JSON.stringify(prefix)} is neither a prefix nor an address`);
+  }
+  const named = received ?? advertised;
+  const peers = status?.peers ?? [];
+  if (named === undefined || peers.some(({ name, peer }) => name === named || peer === named)) return;
+  const known = peers.map(({ name }) => name).join(", ") || "none";
+  throw new ApiError("missing", `there is no BGP peer ${JSON.stringify(named)}: there are ${known}`);
+}
+
 /** The paths of the longest prefix that covers the query, the best first. */
 async function explainRoute(speaker: SpeakerHandle, query: string) {
+  checkRouteQuery({ prefix: query }, undefined);
   const paths = await speaker.query({ kind: "routes", prefix: query });
   return { query, prefix: paths[0]?.prefix ?? null, paths: paths.toSorted((a, b) => Number(b.best) - Number(a.best)) };
 }
