@@ -16,13 +16,17 @@ import { Ip } from "../lib/ip.ts";
 import type { Log } from "../lib/log.ts";
 import type { LinuxKernel } from "../linux/kernel.ts";
 import { onRound } from "../linux/poller.ts";
-import { type FibSync, makeFibSync } from "./fib_sync.ts";
+import { type FibReader, makeFibReader } from "./fib_reader.ts";
+import { makeFibWriter } from "./fib_writer.ts";
 import { makeListeners } from "./listeners.ts";
 import type { Answers, Query, SpeakerStatus } from "./messages.ts";
 import { makePeers } from "./peers.ts";
 
 /** Status changes are told at most so often, in milliseconds. */
 const STATUS_INTERVAL = 50;
+
+/** Routes written to the kernel before the event loop gets its turn. */
+const ROUTES_AT_ONCE = 4096;
 
 /** What the speaker runs on. */
 export interface SpeakerParts {
@@ -52,7 +56,8 @@ export function makeSpeaker({ router, clock, log, random, kernel, onStatus }: Sp
   let isScheduled = false;
   let isStopped = false;
   let isStatusDue = false;
-  let fib: FibSync | undefined;
+  let reader: FibReader | undefined;
+  const writer = makeFibWriter(kernel, { clock, log });
 
   const touch = () => {
     isDirty = true;
@@ -70,7 +75,8 @@ export function makeSpeaker({ router, clock, log, random, kernel, onStatus }: Sp
     isDirty = false;
     router.settle();
     for (const peer of peers.all) if (peer.id !== undefined && router.hasBytes(peer.id)) peer.flush();
-    if (fib?.drain()) touch();
+    if (router.drainFib(writer, ROUTES_AT_ONCE)) touch();
+    writer.flush();
   };
 
   const statusChanged = () => {
@@ -90,7 +96,7 @@ export function makeSpeaker({ router, clock, log, random, kernel, onStatus }: Sp
     touch,
     statusChanged,
     localAddresses(address) {
-      const { linkLocal, other } = fib?.beside(address) ?? {};
+      const { linkLocal, other } = reader?.beside(address) ?? {};
       const configured = address.length === 4 ? config.nodeAddress6 : config.nodeAddress4;
       return {
         localAddressOther: configured === undefined ? other : Ip.parse(configured).bytes,
@@ -104,7 +110,7 @@ export function makeSpeaker({ router, clock, log, random, kernel, onStatus }: Sp
   const status = (): SpeakerStatus => ({
     peers: [...peers.all].map((peer) => peer.status()),
     listening: listeners.open,
-    errors: [...listeners.errors, ...(fib?.errors ?? [])],
+    errors: [...listeners.errors, ...writer.errors],
   });
 
   return {
@@ -114,9 +120,10 @@ export function makeSpeaker({ router, clock, log, random, kernel, onStatus }: Sp
       peers.prepare(config);
       router.configure(config);
       if (isUsingFib || next.peers.length > 0) {
-        fib ??= makeFibSync(kernel, { router, clock, log, touch });
+        reader ??= makeFibReader(kernel, { router, clock, log, touch });
         // Next hops are resolved over links, addresses and connected routes, so these come before any session.
-        await fib.start(next.fib.table);
+        writer.table = next.fib.table;
+        await reader.start(next.fib.table);
       }
       if (isStopped) return;
       listeners.configure(config);
@@ -136,7 +143,8 @@ export function makeSpeaker({ router, clock, log, random, kernel, onStatus }: Sp
       listeners.close();
       // Graceful restart is not announced, so a silent close would only make peers wait for their hold timers.
       peers.close(CEASE_SHUTDOWN, graceful ? "restarting" : undefined);
-      fib?.close();
+      reader?.close();
+      writer.close();
       kernel.close();
       await Promise.resolve();
     },

@@ -1,0 +1,198 @@
+/**
+ * Reads what the host can reach out of the kernel and keeps the router told.
+ *
+ * Subscribe, then list, then replay: links and addresses before routes, since a route needs its interface's name. Reports
+ * that were lost (`resync`) make us list again and forget what is gone. Our own routes (protocol bird) are read once, at the
+ * start, as those of an earlier run; their later echoes are passed over undecoded.
+ */
+
+import type { FibRoute, Router } from "../bgp/rib/interface.ts";
+import type { KernelEvent, Route } from "../dataplane/ports.ts";
+import type { Cancel, Clock } from "../lib/clock.ts";
+import { Ip } from "../lib/ip.ts";
+import type { Log } from "../lib/log.ts";
+import type { LinuxKernel } from "../linux/kernel.ts";
+import { RTPROT_BIRD } from "./fib_writer.ts";
+
+/** RTN_* by number. */
+const ROUTE_TYPES = [
+  "",
+  "unicast",
+  "local",
+  "broadcast",
+  "anycast",
+  "multicast",
+  "blackhole",
+  "unreachable",
+  "prohibit",
+];
+const READ_RETRY = 5_000;
+
+/** The kernel as the router sees it. */
+export interface FibReader {
+  /** Begins to follow the kernel; resolves when the first listing is in. Later calls only change the table. */
+  start(table: number): Promise<void>;
+  /** Our IPv6 link-local address on the interface that has the address, and one of the other family there. */
+  beside(address: Uint8Array): { linkLocal?: Uint8Array; other?: Uint8Array };
+  close(): void;
+}
+
+/** Makes the reader of a namespace; `touch` is called after each change. */
+export function makeFibReader(
+  kernel: LinuxKernel,
+  { router, clock, log, touch }: { router: Router; clock: Clock; log: Log; touch: () => void },
+): FibReader {
+  const learnt = new Map<string, FibRoute>();
+  const links = new Set<number>();
+  const addresses = new Map<string, { readonly bytes: Uint8Array; readonly index: number }>();
+  let table = 254;
+  let isClosed = false;
+  let isFirst = true;
+  let unwatch: (() => void) | undefined;
+  let reading: Promise<void> | undefined;
+  let isReadAgain = false;
+  let retry: Cancel | undefined;
+  /** Reports that came while the listing ran, replayed after it. */
+  let waiting: KernelEvent[] | undefined;
+
+  const learn = (route: Route) => {
+    if (route.table !== table || route.protocol === RTPROT_BIRD && !isFirst) return;
+    const fib = fibRoute(route);
+    if (!fib) return;
+    if (route.protocol !== RTPROT_BIRD) learnt.set(keyOf(route), fib);
+    router.learn(fib);
+  };
+
+  const forget = (route: Route) => {
+    const known = route.table === table ? learnt.get(keyOf(route)) : undefined;
+    // A report about another owner's route of that identity must not take this one away.
+    if (!known || known.protocol !== route.protocol) return;
+    learnt.delete(keyOf(route));
+    router.forget(known);
+  };
+
+  const setLink = (index: number, name: string | undefined, isUp: boolean) => {
+    if (name === undefined) links.delete(index);
+    else links.add(index);
+    router.setLink(index, name, isUp);
+  };
+
+  const setAddress = (ip: Ip, index: number, isGone: boolean) => {
+    if (isGone) addresses.delete(`${index} ${ip}`);
+    else addresses.set(`${index} ${ip}`, { bytes: ip.bytes, index });
+    router.setAddress(ip.bytes, index, isGone);
+  };
+
+  const apply = (event: KernelEvent) => {
+    if (event.type === "link") setLink(event.link.index, event.isGone ? undefined : event.link.name, event.link.isUp);
+    else if (event.type === "address") setAddress(event.address.net.ip, event.address.index, event.isGone);
+    else if (event.type === "route") event.isGone ? forget(event.route) : learn(event.route);
+  };
+
+  /** Lists everything; what was known and is not there any more is forgotten. */
+  const read = async () => {
+    waiting = [];
+    const allLinks = await kernel.links.list();
+    const allAddresses = await kernel.links.addresses();
+    const routes = await kernel.fib.list({ table });
+    if (isClosed) return;
+    const present = new Set(allLinks.map((link) => link.index));
+    for (const index of [...links]) if (!present.has(index)) setLink(index, undefined, false);
+    for (const link of allLinks) setLink(link.index, link.name, link.isUp);
+    const here = new Set(allAddresses.map(({ net, index }) => `${index} ${net.ip}`));
+    for (const [key, { bytes, index }] of [...addresses]) {
+      if (!here.has(key)) setAddress(Ip.fromBytes(bytes), index, true);
+    }
+    for (const { net, index } of allAddresses) setAddress(net.ip, index, false);
+    const seen = new Set(routes.map(keyOf));
+    for (const [key, route] of [...learnt]) {
+      if (seen.has(key)) continue;
+      learnt.delete(key);
+      router.forget(route);
+    }
+    for (const route of routes) learn(route);
+    isFirst = false;
+    const replay = waiting;
+    waiting = undefined;
+    replay.forEach(apply);
+    touch();
+  };
+
+  /** One listing at a time; a wish for another while one runs is met after it. */
+  const readAgain = (): Promise<void> => {
+    if (reading) {
+      isReadAgain = true;
+      return reading;
+    }
+    reading = read().catch((error) => {
+      waiting = undefined;
+      if (isClosed) return;
+      log.error("Cannot read the kernel's routes", { error });
+      retry = clock.after(READ_RETRY, () => void readAgain());
+    }).finally(() => {
+      reading = undefined;
+      if (!isReadAgain || isClosed) return;
+      isReadAgain = false;
+      void readAgain();
+    });
+    return reading;
+  };
+
+  return {
+    async start(wanted) {
+      if (unwatch && wanted === table) return;
+      table = wanted;
+      unwatch ??= kernel.watch((event) => {
+        if (event.type === "resync") return void readAgain();
+        if (waiting) return void waiting.push(event);
+        apply(event);
+        touch();
+      }, { types: ["link", "address", "route"], skippedProtocol: RTPROT_BIRD });
+      await readAgain();
+    },
+    beside(address) {
+      let index = -1;
+      for (const entry of addresses.values()) if (isEqual(entry.bytes, address)) index = entry.index;
+      let linkLocal: Uint8Array | undefined;
+      let other: Uint8Array | undefined;
+      for (const { bytes, index: on } of addresses.values()) {
+        if (on !== index) continue;
+        if (bytes.length === 16 && bytes[0] === 0xfe && bytes[1] === 0x80) linkLocal = bytes;
+        else if (bytes.length !== address.length) other ??= bytes;
+      }
+      return { linkLocal, other };
+    },
+    close() {
+      isClosed = true;
+      unwatch?.();
+      retry?.();
+    },
+  };
+}
+
+function fibRoute(route: Route): FibRoute | undefined {
+  const type = ROUTE_TYPES.indexOf(route.type);
+  if (type < 1) return undefined;
+  return {
+    family: route.destination.family,
+    address: route.destination.ip.bytes,
+    length: route.destination.length,
+    type,
+    protocol: route.protocol,
+    scope: route.scope,
+    metric: route.metric,
+    nexthops: route.nexthops.map(({ gateway, ifindex, isOnlink }) => ({
+      gateway: gateway?.bytes,
+      ifindex: ifindex ?? 0,
+      isOnlink,
+    })),
+  };
+}
+
+function keyOf(route: Route): string {
+  return `${route.destination} metric ${route.metric}`;
+}
+
+function isEqual(a: Uint8Array, b: Uint8Array): boolean {
+  return a.length === b.length && a.every((octet, at) => octet === b[at]);
+}
