@@ -21,7 +21,7 @@ import { HANDLES_PREFIX, resourcePrefix } from "../model/keys/mod.ts";
 import type { IPPool, WorkloadEndpoint } from "../model/resources/mod.ts";
 import { splitWepName } from "../model/wep_name.ts";
 import type { Store } from "../store/store.ts";
-import { DesiredTracker, endpointRoutes } from "./desired.ts";
+import { conntrackAccounting, DesiredTracker, endpointRoutes } from "./desired.ts";
 import { watchGateway } from "./gateway_route.ts";
 import { initialiseStore } from "./initialise.ts";
 import { type FirewallStage, type Loop, startLoop } from "./loop.ts";
@@ -30,6 +30,7 @@ import { endpointId, OwnEndpoints } from "./own_endpoints.ts";
 import { type LiveSnapshot, type Snapshot, type SnapshotChange, watchSnapshot } from "./snapshot.ts";
 import { type AgentStatus, makeStatus } from "./status.ts";
 import { annotation, endpointOfHandle, handlePrefix, hostInterfaceName, WorkloadError } from "./workloads/endpoint.ts";
+import { defaultMtu } from "./workloads/mtu.ts";
 import { makeWorkloads, type Workloads } from "./workloads/workloads.ts";
 
 /** What the agent is started with. */
@@ -93,7 +94,7 @@ export function startAgent(parts: AgentParts): Agent {
     for (const listener of listeners) listener(what, id);
   };
   const endpoints = () => own.all();
-  let hasIpv6 = true, isHostKnown = false, isStopped = false;
+  let hasIpv6 = true, hasConntrack = false, isHostKnown = false, isStopped = false;
   /** Endpoints that were let through once the firewall stood for them. */
   const isApplied = new Set<string>();
   const lastEnsure = new Map<string, number>();
@@ -155,6 +156,7 @@ export function startAgent(parts: AgentParts): Agent {
     random,
     endpoints,
     poolFamilies: () => poolFamilies(snapshot.all("IPPool").values(), poolNode),
+    defaultMtu: () => defaultMtu(dataplane.links.all(), snapshot.all("IPPool").values()),
     linkMade: (link) => {
       if (dataplane.observe({ type: "link", isGone: false, link })) running.loop?.poke("snapshot");
     },
@@ -209,6 +211,7 @@ export function startAgent(parts: AgentParts): Agent {
       const loopback = gateway.hasRoute || own.size === 0 ? undefined : dataplane.links.named("lo");
       tracker.setHost({
         hasIpv6,
+        hasConntrack,
         isForwarding: felix("ipForwarding") !== "Disabled",
         gatewayVia: loopback?.isUp ? loopback : undefined,
       });
@@ -249,6 +252,7 @@ export function startAgent(parts: AgentParts): Agent {
 
   const start = async () => {
     hasIpv6 = await kernel.sysctl.read("net/ipv6/conf/all/forwarding") !== undefined;
+    hasConntrack = await kernel.sysctl.read(conntrackAccounting) !== undefined;
     own.allChanged();
     await gateway.read();
     isHostKnown = true;

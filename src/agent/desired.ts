@@ -24,6 +24,8 @@ import { annotation, gateway4, hostMac } from "./workloads/endpoint.ts";
 export interface HostState {
   /** Whether this kernel has IPv6. */
   readonly hasIpv6: boolean;
+  /** Whether this kernel tracks connections. */
+  readonly hasConntrack: boolean;
   /** FelixConfiguration's `ipForwarding`: false leaves the host's forwarding sysctls alone. */
   readonly isForwarding: boolean;
   /** The loopback device, if a route to it has to stand in for one to the workloads' gateway (see gateway_route.ts). */
@@ -163,9 +165,12 @@ function kernelRoute(plan: HostRoute, linkNamed: (name: string) => Link | undefi
   return { ...base, type: "unicast", scope, nexthops: [{ ifindex: link.index }] };
 }
 
-function hostSysctls({ isForwarding, hasIpv6 }: HostState): [string, string][] {
-  if (!isForwarding) return [];
-  return [["net/ipv4/ip_forward", "1"], ...hasIpv6 ? [["net/ipv6/conf/all/forwarding", "1"] as [string, string]] : []];
+/** Counts packets and bytes of each connection, as Felix does. */
+export const conntrackAccounting = "net/netfilter/nf_conntrack_acct";
+
+function hostSysctls({ isForwarding, hasIpv6, hasConntrack }: HostState): [string, string][] {
+  const forwarding = ["net/ipv4/ip_forward", ...hasIpv6 ? ["net/ipv6/conf/all/forwarding"] : []];
+  return [...isForwarding ? forwarding : [], ...hasConntrack ? [conntrackAccounting] : []].map((path) => [path, "1"]);
 }
 
 /** The sysctls of a workload interface; a workload that may send from other addresses is not held to reverse-path filtering. */

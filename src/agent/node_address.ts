@@ -109,7 +109,8 @@ function regexes(list: string): RegExp[] | string {
   }
 }
 
-function isVirtual(link: Link): boolean {
+/** Whether the link is one of a container, a tunnel or a virtual bridge by its name, or the loopback device. */
+export function isVirtual(link: Link): boolean {
   return virtualLinks.some((pattern) => pattern.test(link.name));
 }
 

@@ -29,6 +29,8 @@ export const gateway4: Ip = Ip.parse("169.254.1.1");
 export const annotation = {
   /** The namespace as it was asked for: a name, a path or a process id. */
   netns: "tortie/netns",
+  /** What identifies the namespace as long as it lives; a process id may come to mean another one. */
+  netnsId: "tortie/netns-id",
   /** "tap" or "interface": the host end is the user's own. */
   adopted: "tortie/adopted",
   /** The name that it was attached under, where the endpoint's own name does not hold it. */
@@ -169,7 +171,7 @@ export function checkRequest(request: AttachRequest): void {
 
 /** The endpoint that a request becomes. */
 export function makeEndpoint(
-  { request, node, interfaceName, mac, ips, now, uid }: {
+  { request, node, interfaceName, mac, ips, now, uid, netnsId }: {
     readonly request: AttachRequest;
     readonly node: string;
     readonly interfaceName: string;
@@ -178,6 +180,8 @@ export function makeEndpoint(
     /** RFC 3339 in whole seconds. */
     readonly now: string;
     readonly uid: string;
+    /** `Kernel.id` of the namespace that it is in. */
+    readonly netnsId?: string | undefined;
   },
 ): WorkloadEndpoint {
   const { namespace = defaultNamespace, orchestrator = defaultOrchestrator, containerID } = request;
@@ -194,7 +198,7 @@ export function makeEndpoint(
         "projectcalico.org/namespace": namespace,
         "projectcalico.org/orchestrator": orchestrator,
       },
-      annotations: annotationsOf(request),
+      annotations: { ...annotationsOf(request), ...netnsId ? { [annotation.netnsId]: netnsId } : {} },
     },
     spec: {
       orchestrator,

@@ -38,7 +38,12 @@ export async function openWorkloadNamespace(kernel: Kernel, workload: string, ne
 }
 
 /** Makes the veth of an endpoint and sets its far end up; returns the host end. Throws WorkloadError or NetlinkError. */
-export async function makeInterface(kernel: Kernel, inside: Kernel, endpoint: WorkloadEndpoint): Promise<Link> {
+export async function makeInterface(
+  kernel: Kernel,
+  inside: Kernel,
+  endpoint: WorkloadEndpoint,
+  defaultMtu: number | undefined,
+): Promise<Link> {
   const name = endpoint.spec.interfaceName ?? "";
   const far = insideName(endpoint);
   const workload = workloadName(endpoint);
@@ -48,7 +53,7 @@ export async function makeInterface(kernel: Kernel, inside: Kernel, endpoint: Wo
         "detach what made it, or name another namespace",
     );
   }
-  const mtu = Number(endpoint.metadata.annotations?.[annotation.mtu]);
+  const mtu = Number(endpoint.metadata.annotations?.[annotation.mtu] ?? defaultMtu);
   const link = await createVeth(kernel, workload, {
     name,
     mac: hostMac,
@@ -129,8 +134,9 @@ function routes6(ifindex: number): Route[] {
   return [{ ...base, destination: Cidr.parse("::/0"), nexthops: [{ ifindex, gateway: hostLinkLocal }] }];
 }
 
-/** Whether the far end that belongs to the endpoint is in that namespace. */
-export async function isInside(inside: Kernel, endpoint: WorkloadEndpoint): Promise<boolean> {
-  const link = await inside.links.get(insideName(endpoint));
-  return link !== undefined && link.mac === endpoint.spec.mac;
+/** Whether the far end of the host's link is in that namespace, whatever the workload has done to its name or its MAC. */
+export async function isInside(inside: Kernel, endpoint: WorkloadEndpoint, link: Link): Promise<boolean> {
+  const far = link.peerIndex === undefined ? undefined : await inside.links.get(link.peerIndex);
+  if (far?.peerIndex !== link.index) return false;
+  return far.name === insideName(endpoint) || far.mac === endpoint.spec.mac;
 }

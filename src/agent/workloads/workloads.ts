@@ -50,6 +50,8 @@ export interface WorkloadParts {
   /** The endpoints of this node as the snapshot has them. */
   readonly endpoints: () => Iterable<WorkloadEndpoint>;
   readonly poolFamilies: () => ReadonlySet<Family>;
+  /** The MTU where none is asked for. */
+  readonly defaultMtu: () => number | undefined;
   /** Tells the dataplane of a link that was just made, ahead of the kernel's report. */
   readonly linkMade: (link: Link) => void;
   /** Waits until the endpoint's policy and route stand, or, where it is gone, until nothing of it is left; false: in vain. */
@@ -118,7 +120,7 @@ export function makeWorkloads(parts: WorkloadParts): HealingWorkloads {
   };
 
   const build = async (endpoint: WorkloadEndpoint, inside: Kernel) => {
-    parts.linkMade(await makeInterface(kernel, inside, endpoint));
+    parts.linkMade(await makeInterface(kernel, inside, endpoint, parts.defaultMtu()));
   };
 
   /** Makes sure that the endpoint's own veth ends in its namespace; throws where it cannot. */
@@ -128,7 +130,8 @@ export function makeWorkloads(parts: WorkloadParts): HealingWorkloads {
     const link = await ownLink(endpoint.metadata.name, endpoint.spec.interfaceName);
     const inside = await openWorkloadNamespace(kernel, workloadName(endpoint), netns);
     try {
-      if (link && await isInside(inside, endpoint)) return;
+      refuseOtherProcess(endpoint, netns, inside);
+      if (link && await isInside(inside, endpoint, link)) return;
       if (link) await kernel.links.delete(link.index);
       await build(endpoint, inside);
     } finally {
@@ -171,7 +174,16 @@ export function makeWorkloads(parts: WorkloadParts): HealingWorkloads {
       undo.push(() => giveBack(ipam, name));
       const mac = adopted?.mac ?? randomMac(parts.random);
       const now = new Date(parts.clock.wall()).toISOString().replace(/\.\d+Z$/, "Z");
-      const endpoint = makeEndpoint({ request, node, interfaceName, mac, ips, now, uid: crypto.randomUUID() });
+      const endpoint = makeEndpoint({
+        request,
+        node,
+        interfaceName,
+        mac,
+        ips,
+        now,
+        uid: crypto.randomUUID(),
+        netnsId: inside?.id,
+      });
       if (inside) {
         undo.push(async () => {
           const link = await ownLink(name, interfaceName);
@@ -260,6 +272,18 @@ export function makeWorkloads(parts: WorkloadParts): HealingWorkloads {
       }),
     sweep: (rest) => inTurn(rest.workload, () => sweep(rest)),
   };
+}
+
+/** A process id that has come to mean a process in another namespace must not get the workload's interface. */
+function refuseOtherProcess(endpoint: WorkloadEndpoint, netns: string, inside: Kernel): void {
+  const known = endpoint.metadata.annotations?.[annotation.netnsId];
+  if (!/^[0-9]+$/.test(netns) || known === undefined || known === inside.id) return;
+  throw new WorkloadError(
+    `Cannot attach ${
+      workloadName(endpoint)
+    }: process ${netns} is in another network namespace than when it was attached; ` +
+      "detach it first",
+  );
 }
 
 /** A name that stands for another endpoint already: the same workload under another orchestrator, container or interface. */
