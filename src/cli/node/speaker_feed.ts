@@ -2,11 +2,10 @@
  * Keeps the speaker configured: what the store says of nodes, pools, peers and filters, and which blocks are ours,
  * becomes its configuration whenever one of them changes.
  *
- * Several changes in a row make one configuration. Password files are read here, where files may be read.
+ * Several changes in a row make one configuration, and one that says the same again is not passed on.
  */
 
 import type { Agent } from "../../agent/agent.ts";
-import type { SpeakerConfig } from "../../bgp/config.ts";
 import { resolveSpeaker } from "../../bgp/resolve/resolve.ts";
 import type { Clock } from "../../lib/clock.ts";
 import type { Log } from "../../lib/log.ts";
@@ -47,14 +46,13 @@ export function feedSpeaker(
       pools: values("IPPool"),
       affinities: [...snapshot.blocks.keys()].map((cidr) => ({ cidr, host: node, state: "confirmed" })),
     });
-    const config = { ...resolved.config, peers: resolved.config.peers.map((peer) => withPassword(peer, log)) };
     const notes = resolved.problems.join("; ");
     if (notes !== lastNotes && notes !== "") log.warn("parts of the BGP configuration are not used", { notes });
     lastNotes = notes;
-    const text = JSON.stringify(config);
+    const text = JSON.stringify(resolved.config);
     if (text === last) return;
     last = text;
-    speaker.configure(config);
+    speaker.configure(resolved.config);
   };
   const schedule = () => cancel ??= clock.after(SETTLE, feed);
   const stop = agent.onChange((what) => KINDS.has(what) && schedule());
@@ -63,17 +61,4 @@ export function feedSpeaker(
     stop();
     cancel?.();
   };
-}
-
-type Peer = SpeakerConfig["peers"][number];
-
-/** The peer with the key from its password file; a peer whose file cannot be read keeps none and so will not come up. */
-function withPassword(peer: Peer, log: Log): Peer {
-  if (peer.passwordFile === undefined) return peer;
-  try {
-    return { ...peer, password: Deno.readTextFileSync(peer.passwordFile).trimEnd() };
-  } catch (error) {
-    log.error("cannot read the password file of a peer; the session stays down", { peer: peer.name, error });
-    return peer;
-  }
 }
