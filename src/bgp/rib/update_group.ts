@@ -144,6 +144,8 @@ export class UpdateGroup {
         });
       }
     } else if (old) from.eachUnread(peer, old, (family, prefix) => mark(member, family, prefix));
+    // Their numbers must stay theirs until this member has been told.
+    this.zombies.push(...from.zombies);
   }
 
   leave(peer: number): void {
