@@ -1,0 +1,216 @@
+/**
+ * Members of sets as netlink elements, in both directions.
+ *
+ *     hash set:        key [data]                         one element a member
+ *     interval set:    key; key flagged as an end         two elements: first value, and the first past the last (none there is: no end)
+ *     concatenation:   key [key_end]                      fields side by side, each padded to four bytes
+ *     map:             ... with NFTA_SET_ELEM_DATA        a verdict with its chain, or a value
+ *
+ * A message holds less than 64 KB of elements, because an attribute's length has 16 bits. In: text. Out: bytes and back.
+ */
+
+import type { ByteWriter } from "../../lib/bytes.ts";
+import { eachAttribute, NLA_F_NESTED, putNest, putU32be, stringAt, u32beAt } from "../attribute.ts";
+import type { SetDeclaration } from "./command.ts";
+import {
+  NF_ACCEPT,
+  NF_DROP,
+  NFT_GOTO,
+  NFT_JUMP,
+  NFT_RETURN,
+  NFT_SET_ELEM_CATCHALL,
+  NFT_SET_ELEM_INTERVAL_END,
+  NFTA_DATA_VALUE,
+  NFTA_DATA_VERDICT,
+  NFTA_LIST_ELEM,
+  NFTA_SET_ELEM_DATA,
+  NFTA_SET_ELEM_FLAGS,
+  NFTA_SET_ELEM_KEY,
+  NFTA_SET_ELEM_KEY_END,
+  NFTA_VERDICT_CHAIN,
+  NFTA_VERDICT_CODE,
+} from "./constants.ts";
+import { putData, putVerdict } from "./expression.ts";
+import { compareBytes, formatInterval, type Interval, parseInterval, predecessor, successor } from "./intervals.ts";
+import type { DataType } from "./ruleset.ts";
+import { bad, formatBytes, sizeOf, valueBytes } from "./values.ts";
+
+const verdicts: Readonly<Record<string, number>> = { accept: NF_ACCEPT, drop: NF_DROP, return: NFT_RETURN };
+const verdictNames = new Map([[NF_ACCEPT, "accept"], [NF_DROP, "drop"], [NFT_RETURN, "return"]]);
+
+/** Bytes of a key: each part padded to four bytes when there are several. */
+export function keySize(key: readonly DataType[]): number {
+  const [only] = key;
+  return key.length === 1 && only ? sizeOf(only) : key.reduce((size, type) => size + (sizeOf(type) + 3 & ~3), 0);
+}
+
+/** Appends one member; throws RangeError when the text is no member of the set. */
+export function putElement(writer: ByteWriter, set: SetDeclaration, member: string, value: string): void {
+  const interval = parseMember(set, member);
+  if (set.isInterval && set.key.length === 1) {
+    putRaw(writer, { key: interval.from, set, value });
+    const end = successor(interval.to);
+    if (end) putRaw(writer, { key: end, flags: NFT_SET_ELEM_INTERVAL_END });
+    return;
+  }
+  if (!set.isInterval && interval.from !== interval.to) throw bad(set.key.join(" . "), member);
+  putRaw(writer, { key: interval.from, keyEnd: set.isInterval ? interval.to : undefined, set, value });
+}
+
+interface RawElement {
+  readonly key: Uint8Array;
+  readonly keyEnd?: Uint8Array | undefined;
+  readonly flags?: number;
+  readonly set?: SetDeclaration;
+  readonly value?: string;
+}
+
+/** Appends one element with a key given in bytes. */
+export function putRaw(writer: ByteWriter, { key, keyEnd, flags = 0, set, value = "" }: RawElement): void {
+  const at = writer.reserve(2);
+  writer.u16le(NFTA_LIST_ELEM | NLA_F_NESTED);
+  if (flags !== 0) putU32be(writer, NFTA_SET_ELEM_FLAGS, flags);
+  putData(writer, NFTA_SET_ELEM_KEY, key);
+  if (keyEnd) putData(writer, NFTA_SET_ELEM_KEY_END, keyEnd);
+  if (set?.value === "verdict") {
+    const [word = "", chain] = value.split(" ");
+    const code = chain === undefined ? verdicts[word] : { jump: NFT_JUMP, goto: NFT_GOTO }[word];
+    if (code === undefined) throw bad("verdict", value);
+    putVerdict(writer, NFTA_SET_ELEM_DATA, code, chain);
+  } else if (set?.value) putData(writer, NFTA_SET_ELEM_DATA, valueBytes(set.value, value));
+  writer.patchU16le(at, writer.length - at);
+}
+
+/** The key of a member in bytes, first and last; throws RangeError when the text is no member of the set. */
+export function parseMember({ key }: Pick<SetDeclaration, "key">, member: string): Interval {
+  const [only] = key;
+  if (key.length === 1 && only) return parseInterval(only, member);
+  const parts = member.split(" . ");
+  if (parts.length !== key.length) throw bad(key.join(" . "), member);
+  const from = new Uint8Array(keySize(key)), to = new Uint8Array(from.length);
+  let at = 0, isRange = false;
+  for (const [i, type] of key.entries()) {
+    const interval = parseInterval(type, parts[i] ?? "");
+    from.set(interval.from, at);
+    to.set(interval.to, at);
+    if (interval.from !== interval.to) isRange = true;
+    at += sizeOf(type) + 3 & ~3;
+  }
+  return isRange ? { from, to } : { from, to: from };
+}
+
+/** An element as the kernel has it. */
+export interface ActualElement {
+  readonly key: Uint8Array;
+  readonly keyEnd: Uint8Array | undefined;
+  readonly isEnd: boolean;
+  readonly value: string;
+}
+
+/** Reads the elements between two offsets (the value of NFTA_SET_ELEM_LIST_ELEMENTS); throws `MalformedError`. */
+export function readElements(
+  bytes: Uint8Array,
+  from: number,
+  to: number,
+  value: SetDeclaration["value"],
+  visit: (element: ActualElement) => void,
+): void {
+  eachAttribute(bytes, from, to, (_type, at, length) => {
+    let key: Uint8Array | undefined, keyEnd: Uint8Array | undefined, flags = 0, data = "";
+    eachAttribute(bytes, at, at + length, (type, inner, size) => {
+      if (type === NFTA_SET_ELEM_KEY) key = dataValue(bytes, inner, size);
+      else if (type === NFTA_SET_ELEM_KEY_END) keyEnd = dataValue(bytes, inner, size);
+      else if (type === NFTA_SET_ELEM_FLAGS) flags = u32beAt(bytes, inner);
+      else if (type === NFTA_SET_ELEM_DATA) data = readData(bytes, inner, size, value);
+    });
+    if (flags & NFT_SET_ELEM_CATCHALL) {
+      return visit({ key: new Uint8Array(0), keyEnd: undefined, isEnd: false, value: data });
+    }
+    if (key) visit({ key, keyEnd, isEnd: (flags & NFT_SET_ELEM_INTERVAL_END) !== 0, value: data });
+  });
+}
+
+function dataValue(bytes: Uint8Array, from: number, length: number): Uint8Array | undefined {
+  let found: Uint8Array | undefined;
+  eachAttribute(bytes, from, from + length, (type, at, size) => {
+    if (type === NFTA_DATA_VALUE) found = bytes.slice(at, at + size);
+  });
+  return found;
+}
+
+function readData(bytes: Uint8Array, from: number, length: number, value: SetDeclaration["value"]): string {
+  let text = "";
+  eachAttribute(bytes, from, from + length, (type, at, size) => {
+    if (type === NFTA_DATA_VALUE && value && value !== "verdict" && size >= sizeOf(value)) {
+      text = formatBytes(value, bytes, at);
+    } else if (type === NFTA_DATA_VERDICT) text = readVerdict(bytes, at, size);
+  });
+  return text;
+}
+
+/** The text of a verdict ("goto cali-fw-cali1"). */
+export function readVerdict(bytes: Uint8Array, from: number, length: number): string {
+  let code = 0, chain = "";
+  eachAttribute(bytes, from, from + length, (type, at, size) => {
+    if (type === NFTA_VERDICT_CODE) code = u32beAt(bytes, at) | 0;
+    else if (type === NFTA_VERDICT_CHAIN) chain = stringAt(bytes, at, size);
+  });
+  if (code === NFT_JUMP) return `jump ${chain}`;
+  if (code === NFT_GOTO) return `goto ${chain}`;
+  return verdictNames.get(code) ?? `verdict ${code}`;
+}
+
+/**
+ * The members of a set in canonical text with their values, from its elements in any order. What is no member of ours (an
+ * end without a start, a key of another size) comes back as text that no member has, so that it is seen as a difference.
+ */
+export function membersOf(set: Omit<SetDeclaration, "name">, elements: readonly ActualElement[]): Map<string, string> {
+  const members = new Map<string, string>();
+  const [only] = set.key;
+  if (set.isInterval && set.key.length === 1 && only) {
+    const size = sizeOf(only);
+    if (elements.some(({ key }) => key.length !== size)) members.set("unknown", "");
+    for (const interval of intervalsOf(size, elements)) members.set(formatInterval(only, interval), interval.value);
+    return members;
+  }
+  for (const { key, keyEnd, value } of elements) members.set(formatMember(set.key, key, keyEnd), value);
+  return members;
+}
+
+function formatMember(key: readonly DataType[], bytes: Uint8Array, end: Uint8Array | undefined): string {
+  if (bytes.length !== keySize(key)) return `unknown ${bytes.join(".")}`;
+  let at = 0;
+  return key.map((type) => {
+    const size = sizeOf(type);
+    const text = end && end.length === bytes.length
+      ? formatInterval(type, { from: bytes.subarray(at, at + size), to: end.subarray(at, at + size) })
+      : formatBytes(type, bytes, at);
+    at += size + 3 & ~3;
+    return text;
+  }).join(" . ");
+}
+
+/**
+ * The intervals that elements of an interval set of one type make, with their values; keys of another size are passed over.
+ * An end at zero is how nft marks that the values before the first start are outside.
+ */
+export function intervalsOf(
+  size: number,
+  elements: readonly ActualElement[],
+): (Interval & { readonly value: string })[] {
+  const sorted = elements.filter(({ key }) => key.length === size)
+    .sort((a, b) => compareBytes(a.key, b.key) || Number(b.isEnd) - Number(a.isEnd));
+  const intervals: (Interval & { readonly value: string })[] = [];
+  let open: ActualElement | undefined;
+  const close = (to: Uint8Array) => {
+    if (open) intervals.push({ from: open.key, to, value: open.value });
+    open = undefined;
+  };
+  for (const element of sorted) {
+    const before = predecessor(element.key);
+    if (before) close(before);
+    if (!element.isEnd) open = element;
+  }
+  close(new Uint8Array(size).fill(255));
+  return intervals;
+}

@@ -1,0 +1,267 @@
+/**
+ * A ruleset with every match, every statement, every kind of set and every base chain that the firewall's language has.
+ * Tests hold it against the kernel and against Debian's `nft`, and a golden file has its text.
+ */
+
+import {
+  accept,
+  among,
+  clearBits,
+  counter,
+  drop,
+  goto,
+  has,
+  hasNot,
+  inSet,
+  is,
+  isNot,
+  jump,
+  leave,
+  masked,
+  notAmong,
+  notInSet,
+  notMasked,
+  rule,
+  setBits,
+  vmap,
+} from "../../src/netlink/nft/rule.ts";
+import type { Chain, NamedSet, Rule, Ruleset, Statement } from "../../src/netlink/nft/ruleset.ts";
+
+const matches: Rule[] = [
+  [is("iifname", "cali1")],
+  [is("iifname", "cali*"), isNot("oifname", "eth*")],
+  [isNot("oifname", "eth0")],
+  [among("iifname", ["cali1", "cali2"])],
+  [masked("meta mark", 0x10000, 0x10000)],
+  [masked("meta mark", 0x10000, 0)],
+  [notMasked("meta mark", 0x30000, 0x10000)],
+  [is("meta mark", 1)],
+  [isNot("meta mark", 1)],
+  [is("meta l4proto", "tcp")],
+  [isNot("meta l4proto", "udp")],
+  [is("meta l4proto", 200)],
+  [among("meta l4proto", ["tcp", "udp"])],
+  [notAmong("meta l4proto", ["udp", "tcp", 201])],
+  [is("meta nfproto", "ipv4")],
+  [is("meta protocol", "ip6")],
+  [is("meta pkttype", "broadcast")],
+  [is("ether saddr", "aa:bb:cc:dd:ee:ff")],
+  [is("iifname", "cali1"), isNot("ether daddr", "aa:bb:cc:dd:ee:ff")],
+  [is("ip saddr", "10.0.0.0/8")],
+  [isNot("ip saddr", "10.0.0.0/8")],
+  [isNot("ip saddr", "10.16.0.0/12")],
+  [is("ip saddr", "10.0.0.1")],
+  [is("ip daddr", "10.0.0.1/32")],
+  [is("ip saddr", "10.0.0.1-10.0.0.9")],
+  [isNot("ip saddr", "10.0.0.1-10.0.0.9")],
+  [inSet("ip saddr", "s4")],
+  [notInSet("ip daddr", "s4")],
+  [among("ip saddr", ["10.0.0.0/8", "1.1.1.1"])],
+  [notAmong("ip daddr", ["10.0.0.1", "1.1.1.1"])],
+  [is("ip saddr", "10.0.0.1"), is("ip daddr", "10.0.0.2")],
+  [is("ip saddr", "10.0.0.1"), is("tcp dport", 2)],
+  [is("ip protocol", "ipencap")],
+  [isNot("ip protocol", 4)],
+  [is("ip dscp", "af11")],
+  [isNot("ip dscp", 1)],
+  [is("ip6 saddr", "2001:db8::/32")],
+  [is("ip6 saddr", "fe80::/10")],
+  [isNot("ip6 daddr", "2001:db8::1")],
+  [inSet("ip6 daddr", "s6")],
+  [among("ip6 daddr", ["2001:db8::/32", "fe80::/10"])],
+  [is("ip6 nexthdr", "tcp")],
+  [is("ip6 hoplimit", 255)],
+  [is("ip6 dscp", "ef")],
+  [is("tcp dport", 80)],
+  [isNot("tcp dport", 80)],
+  [is("tcp dport", "80-90")],
+  [isNot("tcp dport", "80-90")],
+  [among("tcp dport", [80, "90-95"])],
+  [notAmong("tcp dport", [80, "90-95", 96])],
+  [among("tcp dport", [80, 443])],
+  [inSet("tcp dport", "ports")],
+  [notInSet("udp sport", "ports")],
+  [is("udp sport", 53)],
+  [is("sctp dport", 53)],
+  [is("udplite dport", 53)],
+  [is("tcp sport", 1), is("tcp dport", 2)],
+  [is("tcp sport", "1-2"), is("tcp dport", 2)],
+  [among("meta l4proto", ["tcp", "udp"]), is("th dport", 53)],
+  [among("meta l4proto", ["tcp", "udp"]), among("th dport", [53, 80])],
+  [inSet(["ip daddr", "meta l4proto", "th dport"], "np")],
+  [notInSet(["ip saddr", "meta l4proto", "th sport"], "np")],
+  [inSet(["ip daddr", "meta l4proto", "th dport"], "npi")],
+  [inSet(["ip6 daddr", "meta l4proto", "th dport"], "np6")],
+  [notInSet(["iifname", "ip saddr"], "ifip")],
+  [inSet("iifname", "ifs")],
+  [is("icmp type", 8)],
+  [isNot("icmp type", "echo-reply")],
+  [is("icmp type", "destination-unreachable"), is("icmp code", 4)],
+  [is("icmp type", "destination-unreachable"), isNot("icmp code", 4)],
+  [is("icmp type", 200)],
+  [is("icmpv6 type", 135), is("icmpv6 code", 0)],
+  [is("icmpv6 type", "nd-neighbor-solicit"), isNot("icmpv6 code", 1)],
+  [among("icmpv6 type", [130, 131, 132, 133, 135, 136])],
+  [is("icmpv6 type", "nd-neighbor-advert"), isNot("@th,64,128", "fe80::1")],
+  [has("ct state", "established", "related")],
+  [has("ct state", "invalid")],
+  [has("ct status", "dnat")],
+  [hasNot("ct status", "dnat")],
+  [hasNot("ct state", "new")],
+  [is("ct mark", 1)],
+  [masked("ct mark", 0xff, 1)],
+  [is("ct direction", "original")],
+  [is("ct original ip daddr", "10.0.0.1")],
+  [is("ct original ip saddr", "10.0.0.0/8")],
+  [inSet("ct original ip saddr", "s4h")],
+  [is("ct reply ip6 saddr", "2001:db8::1")],
+  [is("meta l4proto", "tcp"), is("ct original proto-dst", 80)],
+  [is("fib daddr type", "local")],
+  [isNot("fib saddr type", "local")],
+  [is("fib saddr . mark . iif oif", "missing")],
+  [is("fib saddr . iif oif", "exists")],
+  [{ kind: "limit", rate: 10, per: "second" } as const],
+  [{ kind: "limit", rate: 100, per: "minute", burst: 20, isOver: true } as const],
+  [{ kind: "ct count", count: 10, isOver: true } as const],
+  [{ kind: "ct count", count: 7 } as const],
+].map((match, i) =>
+  rule(match, i % 3 === 0 ? [counter] : i % 3 === 1 ? [counter, drop] : [accept], i % 2 ? `m ${i}` : undefined)
+);
+
+const statements: Rule[] = ([
+  [counter],
+  [{ kind: "log", prefix: "calico-packet: " }],
+  [{ kind: "log", prefix: "x", level: "info" }],
+  [{ kind: "log", prefix: "x", level: "warn" }],
+  [{ kind: "log", prefix: "x", group: 2 }],
+  [{ kind: "log" }],
+  [{ kind: "set", field: "meta mark", value: 1 }],
+  [{ kind: "set", field: "ct mark", value: 0xffffffff }],
+  [{ kind: "set", field: "ip dscp", value: 8 }],
+  [{ kind: "set", field: "ip6 dscp", value: 46 }],
+  [{ kind: "set", field: "ip dscp", value: 1 }],
+  [setBits(0x10000)],
+  [clearBits(0xf0000)],
+  [{ kind: "change mark", and: 0xfff0ffff, or: 0x20000 }],
+  [{ kind: "copy mark", to: "ct mark" }],
+  [{ kind: "copy mark", to: "meta mark" }],
+  [vmap("iifname", "dispatch")],
+  [vmap("oifname", "dispatch")],
+  [{ kind: "reject", reply: "tcp reset" }],
+  [{ kind: "reject", reply: "port-unreachable" }],
+  [{ kind: "reject", reply: "admin-prohibited" }],
+  [counter, jump("cali-a")],
+  [goto("cali-a")],
+  [leave],
+  [drop],
+  [accept],
+] as Statement[][]).map((list) => rule([], list));
+
+const combined: Rule[] = [
+  rule([is("tcp dport", 80)], [{ kind: "reject", reply: "tcp reset" }], "cali:aBc_-1; Allow x"),
+  rule([{ kind: "ct count", count: 3, isOver: true }], [counter, { kind: "reject", reply: "tcp reset" }]),
+  rule([{ kind: "limit", rate: 10, per: "second" }], [{ kind: "log", prefix: "x", group: 1 }]),
+  rule([masked("meta mark", 0x80000, 0x80000)], [setBits(0x100000), counter, leave]),
+];
+
+const nat: Rule[] = [
+  rule([], [{ kind: "masquerade" }]),
+  rule([], [{ kind: "masquerade", flags: { isRandom: true } }]),
+  rule([], [{ kind: "masquerade", flags: { isFullyRandom: true } }]),
+  rule([], [{ kind: "masquerade", flags: { isRandom: true, isPersistent: true } }]),
+  rule([is("meta l4proto", "tcp")], [{ kind: "masquerade", ports: "1024-65535", flags: { isFullyRandom: true } }]),
+  rule([among("meta l4proto", ["tcp", "udp"])], [{ kind: "masquerade", ports: "1024" }]),
+  rule([inSet("ip saddr", "s4"), notInSet("ip daddr", "s4")], [counter, { kind: "masquerade" }]),
+  rule([], [{ kind: "snat", family: "ip", to: "192.0.2.1" }]),
+  rule([], [{ kind: "snat", family: "ip", to: "192.0.2.1", flags: { isFullyRandom: true } }]),
+  rule([is("meta l4proto", "tcp")], [{ kind: "snat", family: "ip", to: "192.0.2.1", ports: "1000-2000" }]),
+  rule([], [{ kind: "snat", family: "ip6", to: "2001:db8::1" }]),
+  rule([], [{ kind: "snat", family: "ip", to: "192.0.2.1-192.0.2.9" }]),
+  rule([], [{ kind: "snat", family: "ip", to: { field: "ip saddr", map: "fip" } }]),
+];
+
+const dnat: Rule[] = [
+  rule([is("ip daddr", "192.0.2.1")], [counter, { kind: "dnat", family: "ip", to: "10.0.0.1" }]),
+  rule([], [{ kind: "dnat", family: "ip", to: { field: "ip daddr", map: "fip" } }]),
+  rule([], [{ kind: "dnat", family: "ip6", to: "2001:db8::1" }]),
+  rule([is("tcp dport", 80)], [{ kind: "dnat", family: "ip", to: "10.0.0.1", ports: "8080" }]),
+  rule([is("ip6 daddr", "2001:db8::9"), is("tcp dport", 80)], [
+    { kind: "dnat", family: "ip6", to: "2001:db8::1", ports: "8080" },
+  ]),
+];
+
+const arp: Rule[] = [
+  rule([is("arp operation", "reply"), is("oifname", "cali*"), is("arp saddr ip", "10.0.0.1")], [counter, drop]),
+  rule([is("arp saddr ether", "aa:bb:cc:dd:ee:ff")], [drop]),
+  rule([isNot("arp daddr ether", "aa:bb:cc:dd:ee:ff"), is("arp daddr ip", "10.0.0.0/8")], [drop]),
+  rule([inSet(["oifname", "arp saddr ip"], "own")], [counter, drop], "proxy"),
+];
+
+function byName<T extends { name: string }>(items: readonly T[]): Map<string, T> {
+  return new Map(items.map((item) => [item.name, item]));
+}
+
+const sets: NamedSet[] = [
+  { name: "s4", key: ["ipv4_addr"], isInterval: true, elements: new Set(["10.0.0.0/8", "11.0.0.0/8", "192.0.2.1"]) },
+  { name: "s4h", key: ["ipv4_addr"], elements: new Set(["10.0.0.1", "10.0.0.2"]) },
+  { name: "all4", key: ["ipv4_addr"], isInterval: true, elements: new Set(["0.0.0.0/1", "128.0.0.0/1"]) },
+  { name: "s6", key: ["ipv6_addr"], isInterval: true, elements: new Set(["2001:db8::/32", "fe80::/10"]) },
+  { name: "ports", key: ["inet_service"], isInterval: true, elements: new Set(["80", "100-200", "65535"]) },
+  { name: "ifs", key: ["ifname"], elements: new Set(["cali1", "cali2"]) },
+  { name: "marks", key: ["mark"], elements: new Set(["0x00000001"]) },
+  { name: "macs", key: ["ether_addr"], elements: new Set(["aa:bb:cc:dd:ee:ff"]) },
+  { name: "np", key: ["ipv4_addr", "inet_proto", "inet_service"], elements: new Set(["10.0.0.1 . tcp . 80"]) },
+  { name: "np6", key: ["ipv6_addr", "inet_proto", "inet_service"], elements: new Set(["2001:db8::1 . udp . 53"]) },
+  {
+    name: "npi",
+    key: ["ipv4_addr", "inet_proto", "inet_service"],
+    isInterval: true,
+    elements: new Set(["10.0.0.0/24 . tcp . 80-90", "10.0.1.1 . udp . 53"]),
+  },
+  { name: "ifip", key: ["ifname", "ipv4_addr"], isInterval: true, elements: new Set(["cali1 . 10.0.0.0/24"]) },
+  { name: "timed", key: ["ipv4_addr"], hasTimeout: true, elements: new Set() },
+  { name: "fip", key: ["ipv4_addr"], value: "ipv4_addr", elements: new Map([["192.0.2.7", "10.0.0.7"]]) },
+  {
+    name: "dispatch",
+    key: ["ifname"],
+    value: "verdict",
+    elements: new Map([["cali1", "goto cali-a"], ["cali2", "jump cali-b"], ["cali3", "drop"], ["cali4", "return"]]),
+  },
+];
+
+const chains: Chain[] = [
+  { name: "cali-a", rules: [rule([], [accept])] },
+  { name: "cali-b", rules: [] },
+  { name: "forward", base: { type: "filter", hook: "forward", priority: 0, policy: "drop" }, rules: matches },
+  { name: "input", base: { type: "filter", hook: "input", priority: 5, policy: "accept" }, rules: statements },
+  { name: "output", base: { type: "filter", hook: "output", priority: 0, policy: "accept" }, rules: combined },
+  {
+    name: "raw",
+    base: { type: "filter", hook: "prerouting", priority: -300, policy: "accept" },
+    rules: [
+      rule([is("iifname", "cali*"), is("fib saddr . mark . iif oif", "missing")], [counter, drop], "rpf"),
+      rule([], [{ kind: "notrack" }]),
+      rule([is("udp dport", 4789)], [counter, { kind: "notrack" }]),
+    ],
+  },
+  { name: "mangle", base: { type: "filter", hook: "prerouting", priority: -150, policy: "accept" }, rules: [] },
+  { name: "srcnat", base: { type: "nat", hook: "postrouting", priority: 110, policy: "accept" }, rules: nat },
+  { name: "dstnat", base: { type: "nat", hook: "prerouting", priority: -100, policy: "accept" }, rules: dnat },
+];
+
+/** The ruleset; new objects at each call. */
+export function corpus(): Ruleset {
+  return {
+    tables: [
+      { family: "inet", name: "tortie", sets: byName(sets), chains: byName(chains) },
+      {
+        family: "arp",
+        name: "tortie",
+        sets: byName([{ name: "own", key: ["ifname", "ipv4_addr"], elements: new Set(["cali1 . 10.0.0.1"]) }]),
+        chains: byName([
+          { name: "output", base: { type: "filter", hook: "output", priority: 0, policy: "accept" }, rules: arp },
+        ]),
+      },
+    ],
+  };
+}
