@@ -8,18 +8,15 @@
  */
 
 import { makeDataplane } from "../dataplane/dataplane.ts";
-import { workloadAlias, workloadOfAlias } from "../dataplane/ownership.ts";
+import { workloadAlias } from "../dataplane/ownership.ts";
 import type { Kernel } from "../dataplane/ports.ts";
 import { type Ipam, makeIpam } from "../ipam/ipam.ts";
-import { poolOf, selectsNode } from "../ipam/pools.ts";
 import { watchSources } from "../ipam/sources.ts";
 import { Cidr } from "../lib/cidr.ts";
 import type { Clock } from "../lib/clock.ts";
-import type { Family } from "../lib/ip.ts";
 import type { Log } from "../lib/log.ts";
-import { HANDLES_PREFIX, resourcePrefix } from "../model/keys/mod.ts";
-import type { IPPool, WorkloadEndpoint } from "../model/resources/mod.ts";
-import { splitWepName } from "../model/wep_name.ts";
+import { resourcePrefix } from "../model/keys/mod.ts";
+import type { WorkloadEndpoint } from "../model/resources/mod.ts";
 import type { Store } from "../store/store.ts";
 import { conntrackAccounting, DesiredTracker, endpointRoutes } from "./desired.ts";
 import { watchGateway } from "./gateway_route.ts";
@@ -29,8 +26,10 @@ import { keepNode, type NodeSettings } from "./node_resource.ts";
 import { endpointId, OwnEndpoints } from "./own_endpoints.ts";
 import { type LiveSnapshot, type Snapshot, type SnapshotChange, watchSnapshot } from "./snapshot.ts";
 import { type AgentStatus, makeStatus } from "./status.ts";
-import { annotation, endpointOfHandle, handlePrefix, hostInterfaceName, WorkloadError } from "./workloads/endpoint.ts";
+import { openFamilies } from "./workloads/addresses.ts";
+import { annotation, WorkloadError } from "./workloads/endpoint.ts";
 import { defaultMtu } from "./workloads/mtu.ts";
+import { healWorkloads } from "./workloads/heal.ts";
 import { makeWorkloads, type Workloads } from "./workloads/workloads.ts";
 
 /** What the agent is started with. */
@@ -155,7 +154,7 @@ export function startAgent(parts: AgentParts): Agent {
     log,
     random,
     endpoints,
-    poolFamilies: () => poolFamilies(snapshot.all("IPPool").values(), poolNode),
+    poolFamilies: () => openFamilies(snapshot.all("IPPool").values(), poolNode),
     defaultMtu: () => defaultMtu(dataplane.links.all(), snapshot.all("IPPool").values()),
     linkMade: (link) => {
       if (dataplane.observe({ type: "link", isGone: false, link })) running.loop?.poke("snapshot");
@@ -189,6 +188,7 @@ export function startAgent(parts: AgentParts): Agent {
     clock,
     log,
     firewall,
+    observe: (event) => gateway.observe(event),
     isInSync: () => isHostKnown && snapshot.isInSync,
     compute: () => {
       const hasFloatingIps = felix("floatingIPs") === "Enabled";
@@ -262,7 +262,7 @@ export function startAgent(parts: AgentParts): Agent {
     kept ??= keepNode({ store, kernel, settings, clock, log });
     await kept.first;
     await ipam.heal();
-    await heal({ store, kernel, node, endpoints, log, workloads });
+    await healWorkloads({ store, kernel, node, endpoints, log, workloads });
     isHealed = true;
   };
   const ready = (async () => {
@@ -311,65 +311,9 @@ export function startAgent(parts: AgentParts): Agent {
       isStopped = true;
       stopping.resolve();
       kept?.stop();
-      gateway.stop();
       snapshot.close();
       sources.close();
       await loop.stop();
     },
   };
-}
-
-/** Families with an open pool for this node. */
-function poolFamilies(
-  pools: Iterable<IPPool>,
-  node: { readonly name: string; readonly labels: Readonly<Record<string, string>> },
-): Set<Family> {
-  const families = new Set<Family>();
-  for (const resource of pools) {
-    try {
-      const pool = poolOf(resource);
-      const isOpen = !pool.closed && !pool.isManual && pool.uses.includes("Workload");
-      if (isOpen && selectsNode(pool, node)) families.add(pool.cidr.family);
-    } catch {
-      // A pool that cannot be read gives no addresses; validation has reported it.
-    }
-  }
-  return families;
-}
-
-/** Sweeps what is left of endpoints that do not exist, and makes missing interfaces again. */
-async function heal(
-  { store, kernel, node, endpoints, log, workloads }: {
-    readonly store: Store;
-    readonly kernel: Kernel;
-    readonly node: string;
-    readonly endpoints: () => Iterable<WorkloadEndpoint>;
-    readonly log: Log;
-    readonly workloads: ReturnType<typeof makeWorkloads>;
-  },
-): Promise<void> {
-  const stands = new Set([...endpoints()].map(({ metadata }) => metadata.name));
-  for (const link of await kernel.links.list()) {
-    const endpoint = workloadOfAlias(link.alias);
-    const segments = endpoint === undefined ? undefined : splitWepName(endpoint);
-    if (endpoint === undefined || stands.has(endpoint) || segments?.[0] !== node) continue;
-    log.info("removing the interface of a workload that is not attached", { link: link.name, endpoint });
-    await workloads.sweep({ endpoint, interfaceName: link.name, workload: segments[2] });
-  }
-  const handles = await store.list(HANDLES_PREFIX + handlePrefix(node));
-  for (const { key } of handles.entries) {
-    const left = endpointOfHandle(key.slice(HANDLES_PREFIX.length));
-    if (!left || stands.has(left.name)) continue;
-    log.info("releasing the addresses of a workload that is not attached", { endpoint: left.name });
-    const orchestrator = splitWepName(left.name)?.[1];
-    const interfaceName = await hostInterfaceName({
-      name: left.workload,
-      orchestrator,
-      containerID: orchestrator === "cni" ? left.workload : undefined,
-    });
-    await workloads.sweep({ endpoint: left.name, interfaceName, workload: left.workload });
-  }
-  for (const endpoint of [...endpoints()]) {
-    if (endpoint.metadata.annotations?.[annotation.netns] !== undefined) await workloads.ensure(endpoint);
-  }
 }

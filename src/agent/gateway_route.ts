@@ -15,15 +15,16 @@ import { gateway4 } from "./workloads/endpoint.ts";
 export interface GatewayWatch {
   /** Reads the routes; needed at start and after events were lost. */
   read(): Promise<void>;
+  /** Takes a kernel event in. */
+  observe(event: KernelEvent): void;
   readonly hasRoute: boolean;
-  stop(): void;
 }
 
 /** RTPROT_*: kernel, boot, static, router advertisement, DHCP. A route of a routing daemon is known once it is reported. */
 const protocols = [2, 3, 4, 9, 16];
 
 /** Follows the routes that cover the gateway; `changed` is called when there is one first or no longer. */
-export function watchGateway(kernel: Kernel, changed: () => void): GatewayWatch {
+export function watchGateway(kernel: Pick<Kernel, "fib">, changed: () => void): GatewayWatch {
   const routes = new Map<string, Route>();
   let hadRoute: boolean | undefined;
   const settle = () => {
@@ -57,12 +58,11 @@ export function watchGateway(kernel: Kernel, changed: () => void): GatewayWatch 
       settle();
     }
   };
-  const stop = kernel.watch(observe);
   return {
     read,
+    observe,
     get hasRoute() {
       return routes.size > 0;
     },
-    stop,
   };
 }

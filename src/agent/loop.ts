@@ -9,7 +9,7 @@
  */
 
 import type { Dataplane, DesiredChanges } from "../dataplane/dataplane.ts";
-import type { Kernel } from "../dataplane/ports.ts";
+import type { Kernel, KernelEvent } from "../dataplane/ports.ts";
 import type { Failure } from "../dataplane/table_reconciler.ts";
 import type { Clock } from "../lib/clock.ts";
 import type { Log } from "../lib/log.ts";
@@ -56,6 +56,8 @@ export interface LoopParts {
   /** What changed of what should be in the kernel; called in each round, so it must cost what changed. */
   readonly compute: () => DesiredChanges;
   readonly firewall?: FirewallStage | undefined;
+  /** Told of each kernel event as it comes. */
+  readonly observe?: (event: KernelEvent) => void;
   /** Called after each round. */
   readonly afterRound?: () => void;
 }
@@ -78,6 +80,7 @@ export function startLoop(parts: LoopParts): Loop {
     wake?.();
   };
   const unwatch = kernel.watch((event) => {
+    parts.observe?.(event);
     if (dataplane.observe(event)) poke(event.type === "link" || event.type === "resync" ? "snapshot" : "kernel");
   });
 

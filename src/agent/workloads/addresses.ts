@@ -6,6 +6,8 @@
 import { type Family, Ip } from "../../lib/ip.ts";
 import type { Ipam } from "../../ipam/ipam.ts";
 import { IpamError } from "../../ipam/error.ts";
+import { poolOf, selectsNode } from "../../ipam/pools.ts";
+import type { IPPool } from "../../model/resources/mod.ts";
 import { type AttachRequest, handleOf, WorkloadError } from "./endpoint.ts";
 
 /** The part of address management that workloads use. */
@@ -48,4 +50,22 @@ export async function giveBack(ipam: WorkloadIpam, endpoint: string): Promise<re
     if (error instanceof IpamError && error.kind === "no-handle") return [];
     throw error;
   }
+}
+
+/** Families with an open pool for this node. */
+export function openFamilies(
+  pools: Iterable<IPPool>,
+  node: { readonly name: string; readonly labels: Readonly<Record<string, string>> },
+): Set<Family> {
+  const families = new Set<Family>();
+  for (const resource of pools) {
+    try {
+      const pool = poolOf(resource);
+      const isOpen = !pool.closed && !pool.isManual && pool.uses.includes("Workload");
+      if (isOpen && selectsNode(pool, node)) families.add(pool.cidr.family);
+    } catch {
+      // A pool that cannot be read gives no addresses; validation has reported it.
+    }
+  }
+  return families;
 }

@@ -80,6 +80,8 @@ export interface Workload {
 /** A request that was refused or could not be carried out; the message says what and how to mend it. */
 export class WorkloadError extends Error {
   override readonly name = "WorkloadError";
+  /** By which the API knows a refusal from a fault. */
+  readonly kind = "refused";
 }
 
 /** The name of the WorkloadEndpoint that a request becomes. */

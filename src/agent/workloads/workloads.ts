@@ -200,7 +200,7 @@ export function makeWorkloads(parts: WorkloadParts): HealingWorkloads {
           log.warn("an attach could not be undone; it is swept later", { name, error: left })
         );
       }
-      throw explained(request.name, error);
+      throw explained("attach", request.name, error);
     } finally {
       inside?.close();
     }
@@ -226,27 +226,38 @@ export function makeWorkloads(parts: WorkloadParts): HealingWorkloads {
         await ensureInside(stands.endpoint);
         return await answer(key, stands.endpoint, stands.revision);
       } catch (error) {
-        throw explained(request.name, error);
+        throw explained("attach", request.name, error);
       }
     });
 
+  const detachNow = async (name: string): Promise<void> => {
+    let known = [...parts.endpoints()].find((endpoint) => workloadName(endpoint) === name);
+    const wepName = known?.metadata.name ?? tryEndpointName(node, name);
+    if (wepName === undefined) return;
+    const key = resourceKey("WorkloadEndpoint", wepName, known?.metadata.namespace ?? "default");
+    known = (await read(key))?.endpoint ?? known;
+    const { [annotation.netns]: netns, [annotation.adopted]: adopted } = known?.metadata.annotations ?? {};
+    if (known && netns === undefined && adopted === undefined) {
+      throw new WorkloadError(`Cannot detach ${name}: another program attached it (${wepName}); detach it there`);
+    }
+    if (known) await deleteIfThere(store, key);
+    const interfaceName = known?.spec.interfaceName ?? await hostInterfaceName({ name });
+    const link = adopted === undefined ? await ownLink(wepName, interfaceName) : undefined;
+    if (link) await kernel.links.delete(link.index);
+    if (known && !await parts.settled(key, undefined)) {
+      log.warn("a detached workload is not off the dataplane yet", { name });
+    }
+    if (adopted !== undefined) await resetSysctls(kernel, interfaceName);
+    await giveBack(ipam, wepName);
+  };
+
   const detach = (name: string): Promise<void> =>
     inTurn(name, async () => {
-      let known = [...parts.endpoints()].find((endpoint) => workloadName(endpoint) === name);
-      const wepName = known?.metadata.name ?? tryEndpointName(node, name);
-      if (wepName === undefined) return;
-      const key = resourceKey("WorkloadEndpoint", wepName, known?.metadata.namespace ?? "default");
-      known = (await read(key))?.endpoint ?? known;
-      if (known) await deleteIfThere(store, key);
-      const isAdopted = known?.metadata.annotations?.[annotation.netns] === undefined && known !== undefined;
-      const interfaceName = known?.spec.interfaceName ?? await hostInterfaceName({ name });
-      const link = isAdopted ? undefined : await ownLink(wepName, interfaceName);
-      if (link) await kernel.links.delete(link.index);
-      if (known && !await parts.settled(key, undefined)) {
-        log.warn("a detached workload is not off the dataplane yet", { name });
+      try {
+        await detachNow(name);
+      } catch (error) {
+        throw explained("detach", name, error);
       }
-      if (isAdopted) await resetSysctls(kernel, interfaceName);
-      await giveBack(ipam, wepName);
     });
 
   return {
@@ -343,13 +354,13 @@ function randomMac(random: WorkloadParts["random"]): string {
 }
 
 /** The error with the workload's name and how to mend it, for what comes from the kernel or the store. */
-function explained(workload: string, error: unknown): unknown {
+function explained(verb: "attach" | "detach", workload: string, error: unknown): unknown {
   if (error instanceof NetlinkError) {
     const hint = error.code === "EPERM" ? "; tortie needs root, or the capability CAP_NET_ADMIN" : "";
-    return new WorkloadError(`Cannot attach ${workload}: ${error.message}${hint}`, { cause: error });
+    return new WorkloadError(`Cannot ${verb} ${workload}: ${error.message}${hint}`, { cause: error });
   }
-  if (error instanceof StoreError) {
-    return new WorkloadError(`Cannot attach ${workload}: ${error.message}`, { cause: error });
+  if (error instanceof StoreError && error.kind !== "unavailable") {
+    return new WorkloadError(`Cannot ${verb} ${workload}: ${error.message}`, { cause: error });
   }
   return error;
 }

@@ -12,6 +12,7 @@ async function watched() {
   const ifindex = eth0?.index ?? 0;
   let changes = 0;
   const gateway = watchGateway(host, () => changes++);
+  const stop = host.watch((event) => gateway.observe(event));
   const route = (destination: string, rest: Partial<Route> = {}): Route => ({
     destination: Cidr.parse(destination),
     type: "unicast",
@@ -22,11 +23,11 @@ async function watched() {
     nexthops: [{ ifindex }],
     ...rest,
   });
-  return { host, gateway, ifindex, route, changes: () => changes };
+  return { host, stop, gateway, ifindex, route, changes: () => changes };
 }
 
 Deno.test("a default route of anybody's counts, whether it was there first or comes later, until it goes", async () => {
-  const { host, gateway, route, changes } = await watched();
+  const { host, stop, gateway, route, changes } = await watched();
   await gateway.read();
   assert.equal(gateway.hasRoute, false);
   const before = changes();
@@ -37,22 +38,22 @@ Deno.test("a default route of anybody's counts, whether it was there first or co
   await host.fib.apply([{ action: "delete", route: route("0.0.0.0/0", { protocol: 12 }) }]);
   await settle();
   assert.equal(gateway.hasRoute, false);
-  gateway.stop();
+  stop();
 });
 
 Deno.test("a default route that leaves silently with its link is noticed", async () => {
-  const { host, gateway, route, ifindex } = await watched();
+  const { host, stop, gateway, route, ifindex } = await watched();
   await host.fib.apply([{ action: "replace", route: route("0.0.0.0/0") }]);
   await gateway.read();
   assert.equal(gateway.hasRoute, true);
   await host.links.change(ifindex, { isUp: false });
   await settle();
   assert.equal(gateway.hasRoute, false);
-  gateway.stop();
+  stop();
 });
 
 Deno.test("our own stand-in, blackholes, other tables and routes elsewhere do not count", async () => {
-  const { host, gateway, route } = await watched();
+  const { host, stop, gateway, route } = await watched();
   const others = [
     route("169.254.1.1/32", { protocol: 80 }),
     route("169.254.0.0/16", { type: "blackhole", nexthops: [] }),
@@ -63,5 +64,5 @@ Deno.test("our own stand-in, blackholes, other tables and routes elsewhere do no
   await gateway.read();
   await settle();
   assert.equal(gateway.hasRoute, false);
-  gateway.stop();
+  stop();
 });

@@ -208,3 +208,78 @@ Deno.test("a workload whose namespace has gone is listed as not ready, and attac
     await scene.agent.stop();
   }
 });
+
+Deno.test("an endpoint that another program made is not detached", async () => {
+  const scene = await startWithPool();
+  try {
+    const key = "/calico/resources/v3/projectcalico.org/workloadendpoints/default/a-cni-0123-eth0";
+    const endpoint = {
+      kind: "WorkloadEndpoint",
+      apiVersion: "projectcalico.org/v3",
+      metadata: { name: "a-cni-0123-eth0", namespace: "default" },
+      spec: { orchestrator: "cni", node: "a", containerID: "0123", endpoint: "eth0", interfaceName: "cali0123" },
+    };
+    await scene.store.put(key, JSON.stringify(endpoint));
+    await eventually("it is listed", async () => (await scene.agent.workloads.list()).length === 1);
+    await assert.rejects(scene.agent.workloads.detach("0123"), /another program attached it \(a-cni-0123-eth0\)/);
+    assert.notEqual(await scene.store.get(key), undefined);
+  } finally {
+    await scene.agent.stop();
+  }
+});
+
+Deno.test("a container of a CNI runtime is attached under its id, with Calico's interface name, and detached by its name", async () => {
+  const scene = await startWithPool();
+  try {
+    const containerID = "0a1b2c3d4e5f67890";
+    const request = { name: `${containerID}/eth0`, containerID, orchestrator: "cni", netns: "web", profiles: ["net1"] };
+    const workload = await scene.agent.workloads.attach(request);
+    assert.deepEqual([workload.name, workload.interface], [request.name, "cali0a1b2c3d4e5"]);
+    assert.ok((await traces(scene)).includes(`endpoint a-cni-${containerID}-eth0`));
+    assert.deepEqual(await scene.agent.workloads.attach(request), workload);
+    await scene.agent.workloads.detach(request.name);
+    assert.deepEqual(await traces(scene), []);
+  } finally {
+    await scene.agent.stop();
+  }
+});
+
+Deno.test("a process id that has come to mean another namespace does not get the workload's interface", async () => {
+  const scene = await startWithPool();
+  try {
+    scene.machine.namespace("4711");
+    await scene.agent.workloads.attach({ name: "web", netns: "4711" });
+    scene.machine.destroy("4711");
+    scene.machine.namespace("4711");
+    await assert.rejects(
+      scene.agent.workloads.attach({ name: "web", netns: "4711" }),
+      /process 4711 is in another network namespace than when it was attached; detach it first/,
+    );
+    assert.equal(await scene.machine.handle("4711").links.get("eth0"), undefined);
+  } finally {
+    await scene.agent.stop();
+  }
+});
+
+Deno.test("a workload's MTU is what fits the uplink and the pool's tunnel, or what was asked for", async () => {
+  const scene = await startWithPool();
+  try {
+    const host = scene.machine.handle("host");
+    await host.links.change((await host.links.get("eth0"))?.index ?? 0, { mtu: 9000 });
+    const pool = { metadata: { name: "v4" }, spec: { cidr: "172.17.8.0/24", ipipMode: "Always" } };
+    await scene.store.put(
+      "/calico/resources/v3/projectcalico.org/ippools/v4",
+      JSON.stringify({ kind: "IPPool", apiVersion: "projectcalico.org/v3", ...pool }),
+    );
+    await eventually("the pool is known", () => {
+      const known = scene.agent.snapshot.all("IPPool").get("v4");
+      return known?.spec.ipipMode === "Always";
+    });
+    await scene.agent.workloads.attach({ name: "web", netns: "web" });
+    await scene.agent.workloads.attach({ name: "db", netns: "db", mtu: 1300 });
+    assert.equal((await scene.machine.handle("web").links.get("eth0"))?.mtu, 8980);
+    assert.equal((await scene.machine.handle("db").links.get("eth0"))?.mtu, 1300);
+  } finally {
+    await scene.agent.stop();
+  }
+});
