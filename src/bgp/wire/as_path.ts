@@ -5,27 +5,25 @@
  * than 255 is split on writing.
  */
 
-import type { ByteReader, ByteWriter } from "../../lib/bytes.ts";
 import type { AsSegment } from "./attributes.ts";
 import { AS_TRANS } from "./constants.ts";
 
-/** What makes a path malformed. */
-export interface AsPathProblem {
-  readonly problem: string;
-}
-
-/** Reads a whole AS_PATH or AS4_PATH value; throws TruncatedError when a segment overruns it. */
-export function readAsPath(value: ByteReader, isFourOctet: boolean): AsSegment[] | AsPathProblem {
+/** Reads a whole AS_PATH or AS4_PATH value, raw[at … end); text says what makes it malformed. */
+export function readAsPath(raw: Uint8Array, at: number, end: number, isFourOctet: boolean): AsSegment[] | string {
   const path: AsSegment[] = [];
-  while (value.left > 0) {
-    const type = value.u8();
-    const count = value.u8();
-    if (type !== 1 && type !== 2 && type !== 3 && type !== 4) return { problem: `segment type ${type}` };
-    if (count === 0) return { problem: "empty segment" };
+  const width = isFourOctet ? 4 : 2;
+  while (at < end) {
+    const type = raw[at]!;
+    const count = at + 1 < end ? raw[at + 1]! : 0;
+    at += 2;
+    if (type !== 1 && type !== 2 && type !== 3 && type !== 4) return `segment type ${type}`;
+    if (count === 0) return "empty segment";
+    if (at + count * width > end) return "segment overruns the attribute";
     const asns: number[] = [];
-    for (let i = 0; i < count; i++) {
-      const as = isFourOctet ? value.u32be() : value.u16be();
-      if (as === 0) return { problem: "AS 0" };
+    for (let i = 0; i < count; i++, at += width) {
+      const low = (raw[at]! << 8) | raw[at + 1]!;
+      const as = isFourOctet ? ((low << 16) | (raw[at + 2]! << 8) | raw[at + 3]!) >>> 0 : low;
+      if (as === 0) return "AS 0";
       asns.push(as);
     }
     path.push({ type, asns });
@@ -33,19 +31,32 @@ export function readAsPath(value: ByteReader, isFourOctet: boolean): AsSegment[]
   return path;
 }
 
-/** Writes the segments, AS numbers of 4 octets, or of 2 with AS_TRANS for what does not fit. */
-export function writeAsPath(out: ByteWriter, path: readonly AsSegment[], isFourOctet: boolean): void {
+/** Octets that the segments take. */
+export function asPathSize(path: readonly AsSegment[], isFourOctet: boolean): number {
+  let size = 0;
+  for (const { asns } of path) size += 2 * Math.ceil(asns.length / 255) + asns.length * (isFourOctet ? 4 : 2);
+  return size;
+}
+
+/** Writes the segments at `at`, AS numbers of 4 octets, or of 2 with AS_TRANS for what does not fit; returns the end. */
+export function putAsPath(out: Uint8Array, at: number, path: readonly AsSegment[], isFourOctet: boolean): number {
   for (const { type, asns } of path) {
     for (let from = 0; from < asns.length; from += 255) {
       const count = Math.min(255, asns.length - from);
-      out.u8(type).u8(count);
+      out[at++] = type;
+      out[at++] = count;
       for (let i = from; i < from + count; i++) {
-        const as = asns[i] ?? 0;
-        if (isFourOctet) out.u32be(as);
-        else out.u16be(as > 0xffff ? AS_TRANS : as);
+        let as = asns[i]!;
+        if (isFourOctet) {
+          out[at++] = as >>> 24;
+          out[at++] = as >>> 16;
+        } else if (as > 0xffff) as = AS_TRANS;
+        out[at++] = as >>> 8;
+        out[at++] = as;
       }
     }
   }
+  return at;
 }
 
 /** Whether a number of the path does not fit into 2 octets, so that AS4_PATH must go along. */

@@ -4,12 +4,12 @@
  *
  *   flags 1 | type 1 | length 1 (2 with the Extended Length flag) | value
  *
- * One row of `KNOWN` per attribute says which flags it must have, how to read it, and what a malformed value costs.
- * Runs once for a unique set of octets, so it may allocate.
+ * One row of `KNOWN` per attribute says which flags it must have, how to read it, and what a malformed value costs. Runs
+ * once for a unique set of octets, of which a table may have one for every ten prefixes: rows read from the set's octets
+ * in place, and slices are made for faults only.
  */
 
-import { ByteReader, TruncatedError } from "../../lib/bytes.ts";
-import { type AsPathProblem, mergeAs4Path, readAsPath } from "./as_path.ts";
+import { mergeAs4Path, readAsPath } from "./as_path.ts";
 import type { Aggregator, AsSegment, LargeCommunity, PathAttributes, UnknownAttribute } from "./attributes.ts";
 import * as c from "./constants.ts";
 import { type Fault, fault, type FaultKind, reset } from "./fault.ts";
@@ -20,10 +20,31 @@ export type AttributesResult =
   | { readonly ok: true; readonly attributes: PathAttributes; readonly discarded: readonly Fault[] }
   | { readonly ok: false; readonly fault: Fault };
 
-type Draft = { -readonly [K in keyof PathAttributes]?: PathAttributes[K] } & {
-  as4Path?: readonly AsSegment[];
-  as4Aggregator?: Aggregator;
-};
+const NO_NUMBERS: readonly number[] = [];
+const NO_BIGINTS: readonly bigint[] = [];
+const NO_LARGE: readonly LargeCommunity[] = [];
+const NO_UNKNOWN: readonly UnknownAttribute[] = [];
+const NO_FAULTS: readonly Fault[] = [];
+
+/** What has been read so far; all members are there from the start, so that every draft has one shape. */
+class Draft {
+  origin: 0 | 1 | 2 | undefined = undefined;
+  asPath: readonly AsSegment[] | undefined = undefined;
+  nextHop: Uint8Array | undefined = undefined;
+  med: number | undefined = undefined;
+  localPref: number | undefined = undefined;
+  atomicAggregate = false;
+  aggregator: Aggregator | undefined = undefined;
+  communities = NO_NUMBERS;
+  extendedCommunities = NO_BIGINTS;
+  largeCommunities = NO_LARGE;
+  originatorId: number | undefined = undefined;
+  clusterList = NO_NUMBERS;
+  otc: number | undefined = undefined;
+  unknown = NO_UNKNOWN;
+  as4Path: readonly AsSegment[] | undefined = undefined;
+  as4Aggregator: Aggregator | undefined = undefined;
+}
 
 interface Known {
   readonly flags: number;
@@ -33,8 +54,8 @@ interface Known {
   readonly flagsKind?: FaultKind;
   /** NOTIFICATION subcode for a malformed value. */
   readonly subcode: number;
-  /** Reads the value into the draft; returns what is wrong with it. */
-  readonly read: (value: ByteReader, draft: Draft, options: WireOptions) => string | undefined;
+  /** Reads the value, raw[at … at + size), into the draft; returns what is wrong with it. */
+  readonly read: (raw: Uint8Array, at: number, size: number, draft: Draft, options: WireOptions) => string | undefined;
 }
 
 const WELL_KNOWN = c.ATTR_FLAG_TRANSITIVE;
@@ -45,35 +66,35 @@ const UPDATE_ERROR = 3;
 /** Why an attribute that only iBGP may carry is ignored from an eBGP peer. */
 const EXTERNAL = "not allowed from an external peer";
 
-const KNOWN: readonly (Known | undefined)[] = [];
-const known = KNOWN as (Known | undefined)[];
+const known: (Known | undefined)[] = new Array(256).fill(undefined);
+const KNOWN: readonly (Known | undefined)[] = known;
 
 known[c.ATTR_ORIGIN] = {
   flags: WELL_KNOWN,
   kind: "treat-as-withdraw",
   subcode: 6,
-  read(value, draft) {
-    if (value.left !== 1) return wrongLength(value);
-    const origin = value.u8();
-    if (origin > 2) return `value ${origin}`;
-    draft.origin = origin as 0 | 1 | 2;
+  read(raw, at, size, draft) {
+    if (size !== 1) return wrongLength(size);
+    const origin = raw[at]!;
+    if (origin !== 0 && origin !== 1 && origin !== 2) return `value ${origin}`;
+    draft.origin = origin;
   },
 };
 known[c.ATTR_AS_PATH] = {
   flags: WELL_KNOWN,
   kind: "treat-as-withdraw",
   subcode: 11,
-  read(value, draft, options) {
-    const path = readAsPath(value, options.isFourOctetAs);
-    if (!Array.isArray(path)) return (path as AsPathProblem).problem;
-    const first = path[0] as AsSegment | undefined;
-    const isExternal = !options.isInternal && !options.isConfederation;
-    if (isExternal && path.some((segment: AsSegment) => segment.type > 2)) {
-      return "confederation segment from an external peer";
-    }
-    if (options.isConfederation && first?.type !== 3) return "no confederation sequence from a confederation peer";
-    if (isExternal && options.mustBeginWithPeerAs && (first?.type !== 2 || first.asns[0] !== options.peerAs)) {
-      return `does not begin with the peer's AS ${options.peerAs}`;
+  read(raw, at, size, draft, options) {
+    const path = readAsPath(raw, at, at + size, options.isFourOctetAs);
+    if (typeof path === "string") return path;
+    const first = path[0];
+    if (!options.isInternal && !options.isConfederation) {
+      for (const { type } of path) if (type > 2) return "confederation segment from an external peer";
+      if (options.mustBeginWithPeerAs && (first?.type !== 2 || first.asns[0] !== options.peerAs)) {
+        return `does not begin with the peer's AS ${options.peerAs}`;
+      }
+    } else if (options.isConfederation && first?.type !== 3) {
+      return "no confederation sequence from a confederation peer";
     }
     draft.asPath = path;
   },
@@ -82,10 +103,10 @@ known[c.ATTR_NEXT_HOP] = {
   flags: WELL_KNOWN,
   kind: "treat-as-withdraw",
   subcode: 8,
-  read(value, draft) {
-    if (value.left !== 4) return wrongLength(value);
-    const bytes = value.take(4).slice();
-    const first = bytes[0] ?? 0;
+  read(raw, at, size, draft) {
+    if (size !== 4) return wrongLength(size);
+    const first = raw[at]!;
+    const bytes = raw.slice(at, at + 4);
     if (first === 0 || first === 127 || first >= 224) return `${bytes.join(".")} is no host's address`;
     draft.nextHop = bytes;
   },
@@ -94,27 +115,27 @@ known[c.ATTR_MULTI_EXIT_DISC] = {
   flags: OPTIONAL,
   kind: "treat-as-withdraw",
   subcode: 5,
-  read(value, draft) {
-    if (value.left !== 4) return wrongLength(value);
-    draft.med = value.u32be();
+  read(raw, at, size, draft) {
+    if (size !== 4) return wrongLength(size);
+    draft.med = u32(raw, at);
   },
 };
 known[c.ATTR_LOCAL_PREF] = {
   flags: WELL_KNOWN,
   kind: "treat-as-withdraw",
   subcode: 5,
-  read(value, draft, options) {
+  read(raw, at, size, draft, options) {
     if (!options.isInternal && !options.isConfederation) return EXTERNAL;
-    if (value.left !== 4) return wrongLength(value);
-    draft.localPref = value.u32be();
+    if (size !== 4) return wrongLength(size);
+    draft.localPref = u32(raw, at);
   },
 };
 known[c.ATTR_ATOMIC_AGGREGATE] = {
   flags: WELL_KNOWN,
   kind: "discard",
   subcode: 5,
-  read(value, draft) {
-    if (value.left !== 0) return wrongLength(value);
+  read(_raw, _at, size, draft) {
+    if (size !== 0) return wrongLength(size);
     draft.atomicAggregate = true;
   },
 };
@@ -122,54 +143,51 @@ known[c.ATTR_AGGREGATOR] = {
   flags: OPTIONAL_TRANSITIVE,
   kind: "discard",
   subcode: 5,
-  read(value, draft, options) {
-    if (value.left !== (options.isFourOctetAs ? 8 : 6)) return wrongLength(value);
-    const as = options.isFourOctetAs ? value.u32be() : value.u16be();
+  read(raw, at, size, draft, options) {
+    const width = options.isFourOctetAs ? 4 : 2;
+    if (size !== width + 4) return wrongLength(size);
+    const as = width === 4 ? u32(raw, at) : u16(raw, at);
     if (as === 0) return "AS 0";
-    draft.aggregator = { as, id: value.u32be() };
+    draft.aggregator = { as, id: u32(raw, at + width) };
   },
 };
 known[c.ATTR_COMMUNITIES] = {
   flags: OPTIONAL_TRANSITIVE,
   kind: "treat-as-withdraw",
   subcode: 5,
-  read(value, draft) {
-    if (value.left === 0 || value.left % 4 !== 0) return wrongLength(value);
-    const communities: number[] = [];
-    while (value.left > 0) communities.push(value.u32be());
-    draft.communities = communities;
+  read(raw, at, size, draft) {
+    if (size === 0 || size % 4 !== 0) return wrongLength(size);
+    draft.communities = words(raw, at, size);
   },
 };
 known[c.ATTR_ORIGINATOR_ID] = {
   flags: OPTIONAL,
   kind: "treat-as-withdraw",
   subcode: 5,
-  read(value, draft, options) {
+  read(raw, at, size, draft, options) {
     if (!options.isInternal) return EXTERNAL;
-    if (value.left !== 4) return wrongLength(value);
-    draft.originatorId = value.u32be();
+    if (size !== 4) return wrongLength(size);
+    draft.originatorId = u32(raw, at);
   },
 };
 known[c.ATTR_CLUSTER_LIST] = {
   flags: OPTIONAL,
   kind: "treat-as-withdraw",
   subcode: 5,
-  read(value, draft, options) {
+  read(raw, at, size, draft, options) {
     if (!options.isInternal) return EXTERNAL;
-    if (value.left === 0 || value.left % 4 !== 0) return wrongLength(value);
-    const clusterList: number[] = [];
-    while (value.left > 0) clusterList.push(value.u32be());
-    draft.clusterList = clusterList;
+    if (size === 0 || size % 4 !== 0) return wrongLength(size);
+    draft.clusterList = words(raw, at, size);
   },
 };
 known[c.ATTR_EXTENDED_COMMUNITIES] = {
   flags: OPTIONAL_TRANSITIVE,
   kind: "treat-as-withdraw",
   subcode: 5,
-  read(value, draft) {
-    if (value.left === 0 || value.left % 8 !== 0) return wrongLength(value);
+  read(raw, at, size, draft) {
+    if (size === 0 || size % 8 !== 0) return wrongLength(size);
     const communities: bigint[] = [];
-    while (value.left > 0) communities.push(value.u64be());
+    for (let i = at; i < at + size; i += 8) communities.push((BigInt(u32(raw, i)) << 32n) | BigInt(u32(raw, i + 4)));
     draft.extendedCommunities = communities;
   },
 };
@@ -178,12 +196,12 @@ known[c.ATTR_AS4_PATH] = {
   kind: "discard",
   flagsKind: "discard",
   subcode: 5,
-  read(value, draft, options) {
+  read(raw, at, size, draft, options) {
     if (options.isFourOctetAs) return "from a peer that speaks 4-octet AS numbers";
-    const path = readAsPath(value, true);
-    if (!Array.isArray(path)) return (path as AsPathProblem).problem;
+    const path = readAsPath(raw, at, at + size, true);
+    if (typeof path === "string") return path;
     // RFC 6793 section 6: confederation segments are dropped, the rest is used.
-    draft.as4Path = path.filter((segment: AsSegment) => segment.type <= 2);
+    draft.as4Path = path.filter((segment) => segment.type <= 2);
   },
 };
 known[c.ATTR_AS4_AGGREGATOR] = {
@@ -191,24 +209,24 @@ known[c.ATTR_AS4_AGGREGATOR] = {
   kind: "discard",
   flagsKind: "discard",
   subcode: 5,
-  read(value, draft, options) {
+  read(raw, at, size, draft, options) {
     if (options.isFourOctetAs) return "from a peer that speaks 4-octet AS numbers";
-    if (value.left !== 8) return wrongLength(value);
-    const as = value.u32be();
+    if (size !== 8) return wrongLength(size);
+    const as = u32(raw, at);
     if (as === 0) return "AS 0";
-    draft.as4Aggregator = { as, id: value.u32be() };
+    draft.as4Aggregator = { as, id: u32(raw, at + 4) };
   },
 };
 known[c.ATTR_LARGE_COMMUNITIES] = {
   flags: OPTIONAL_TRANSITIVE,
   kind: "treat-as-withdraw",
   subcode: 5,
-  read(value, draft) {
-    if (value.left === 0 || value.left % 12 !== 0) return wrongLength(value);
+  read(raw, at, size, draft) {
+    if (size === 0 || size % 12 !== 0) return wrongLength(size);
     const seen = new Set<string>();
     const communities: LargeCommunity[] = [];
-    while (value.left > 0) {
-      const community: LargeCommunity = [value.u32be(), value.u32be(), value.u32be()];
+    for (let i = at; i < at + size; i += 12) {
+      const community: LargeCommunity = [u32(raw, i), u32(raw, i + 4), u32(raw, i + 8)];
       // RFC 8092 section 5: duplicates are removed silently.
       const key = community.join(":");
       if (!seen.has(key)) communities.push(community);
@@ -221,14 +239,28 @@ known[c.ATTR_ONLY_TO_CUSTOMER] = {
   flags: OPTIONAL_TRANSITIVE,
   kind: "treat-as-withdraw",
   subcode: 5,
-  read(value, draft) {
-    if (value.left !== 4) return wrongLength(value);
-    draft.otc = value.u32be();
+  read(raw, at, size, draft) {
+    if (size !== 4) return wrongLength(size);
+    draft.otc = u32(raw, at);
   },
 };
 
-function wrongLength(value: ByteReader): string {
-  return `length ${value.left}`;
+function wrongLength(size: number): string {
+  return `length ${size}`;
+}
+
+function u16(raw: Uint8Array, at: number): number {
+  return (raw[at]! << 8) | raw[at + 1]!;
+}
+
+function u32(raw: Uint8Array, at: number): number {
+  return ((raw[at]! << 24) | (raw[at + 1]! << 16) | (raw[at + 2]! << 8) | raw[at + 3]!) >>> 0;
+}
+
+function words(raw: Uint8Array, at: number, size: number): number[] {
+  const numbers: number[] = [];
+  for (let i = at; i < at + size; i += 4) numbers.push(u32(raw, i));
+  return numbers;
 }
 
 /**
@@ -258,15 +290,15 @@ export function decodeAttributes(raw: Uint8Array, options: WireOptions, mpNextHo
     nextHop: mpNextHop ? mpNextHop.slice() : draft.nextHop,
     med: draft.med,
     localPref: draft.localPref,
-    atomicAggregate: draft.atomicAggregate ?? false,
+    atomicAggregate: draft.atomicAggregate,
     aggregator: draft.aggregator,
-    communities: draft.communities ?? [],
-    extendedCommunities: draft.extendedCommunities ?? [],
-    largeCommunities: draft.largeCommunities ?? [],
+    communities: draft.communities,
+    extendedCommunities: draft.extendedCommunities,
+    largeCommunities: draft.largeCommunities,
     originatorId: draft.originatorId,
-    clusterList: draft.clusterList ?? [],
+    clusterList: draft.clusterList,
     otc: draft.otc,
-    unknown: draft.unknown ?? [],
+    unknown: draft.unknown,
   };
   return { ok: true, attributes: options.isFourOctetAs ? attributes : mergeAs4(attributes, draft), discarded };
 }
@@ -277,80 +309,63 @@ export function checkAttributes(raw: Uint8Array, options: WireOptions): Fault | 
   return walked.ok ? undefined : walked.fault;
 }
 
-type Walked = { ok: true; draft: Draft; discarded: Fault[] } | { ok: false; fault: Fault };
+type Walked = { ok: true; draft: Draft; discarded: readonly Fault[] } | { ok: false; fault: Fault };
+
+/** Types seen, one bit each; reused by every walk, none of which outlives its call. */
+const seen = new Uint32Array(8);
 
 function walk(raw: Uint8Array, options: WireOptions): Walked {
-  const draft: Draft = {};
-  const unknown: UnknownAttribute[] = [];
-  const discarded: Fault[] = [];
-  const seen = new Set<number>();
+  const draft = new Draft();
+  let unknown: UnknownAttribute[] | undefined;
+  let discarded: Fault[] | undefined;
   let withdraw: Fault | undefined;
-  let at = 0;
-  while (at < raw.length) {
-    const flags = raw[at] ?? 0;
-    const type = raw[at + 1] ?? 0;
+  seen.fill(0);
+  const size = raw.length;
+  for (let at = 0, end = 0; at < size; at = end) {
+    const flags = raw[at]!;
     const isLong = (flags & c.ATTR_FLAG_EXTENDED) !== 0;
     const start = at + (isLong ? 4 : 3);
-    const length = isLong ? ((raw[at + 2] ?? 0) << 8) | (raw[at + 3] ?? 0) : raw[at + 2] ?? 0;
-    const end = start + length;
-    if (start > raw.length || end > raw.length) {
+    end = start <= size ? start + (isLong ? u16(raw, at + 2) : raw[at + 2]!) : size + 1;
+    if (end > size) {
       withdraw ??= fault("treat-as-withdraw", UPDATE_ERROR, 1, "truncated attribute");
       break;
     }
-    const whole = raw.subarray(at, end);
-    const value = raw.subarray(start, end);
-    at = end;
+    const type = raw[at + 1]!;
+    const bit = 1 << (type & 31);
     // RFC 7606 section 3g: of an attribute that appears twice the first counts.
-    if (seen.has(type)) {
-      discarded.push(fault("discard", UPDATE_ERROR, 1, `${attributeName(type)} appears twice`));
+    if ((seen[type >> 5]! & bit) !== 0) {
+      (discarded ??= []).push(fault("discard", UPDATE_ERROR, 1, `${attributeName(type)} appears twice`));
       continue;
     }
-    seen.add(type);
+    seen[type >> 5]! |= bit;
     const row = KNOWN[type];
-    if (!row) {
+    if (row === undefined) {
       if ((flags & OPTIONAL) === 0) {
-        return { ok: false, fault: reset(UPDATE_ERROR, 2, `unrecognized well-known attribute ${type}`, whole.slice()) };
+        const reason = `unrecognized well-known attribute ${type}`;
+        return { ok: false, fault: reset(UPDATE_ERROR, 2, reason, raw.slice(at, end)) };
       }
       if ((flags & c.ATTR_FLAG_TRANSITIVE) !== 0) {
         const passed = (flags | c.ATTR_FLAG_PARTIAL) & ~c.ATTR_FLAG_EXTENDED & 0xff;
-        unknown.push({ flags: passed, type, value: value.slice() });
+        (unknown ??= []).push({ flags: passed, type, value: raw.slice(start, end) });
       }
       continue;
     }
-    const problem = readKnown(row, type, flags, whole, value, draft, options);
-    if (problem?.kind === "discard") discarded.push(problem);
-    else if (problem) withdraw ??= problem;
+    let problem: Fault | undefined;
+    if ((flags & OPTIONAL_TRANSITIVE) !== row.flags) {
+      const reason = `${attributeName(type)} has flags 0x${flags.toString(16)}`;
+      problem = fault(row.flagsKind ?? "treat-as-withdraw", UPDATE_ERROR, 4, reason, raw.slice(at, end));
+    } else {
+      const words = row.read(raw, start, end - start, draft, options);
+      if (words === undefined) continue;
+      const kind = words === EXTERNAL ? "discard" : row.kind;
+      problem = fault(kind, UPDATE_ERROR, row.subcode, `${attributeName(type)}: ${words}`, raw.slice(at, end));
+    }
+    if (problem.kind === "discard") (discarded ??= []).push(problem);
+    else withdraw ??= problem;
   }
   if (withdraw) return { ok: false, fault: withdraw };
-  unknown.sort((a, b) => a.type - b.type);
-  draft.unknown = unknown;
-  return { ok: true, draft, discarded };
-}
-
-function readKnown(
-  row: Known,
-  type: number,
-  flags: number,
-  whole: Uint8Array,
-  value: Uint8Array,
-  draft: Draft,
-  options: WireOptions,
-): Fault | undefined {
-  const name = attributeName(type);
-  if ((flags & OPTIONAL_TRANSITIVE) !== row.flags) {
-    const words = `${name} has flags 0x${flags.toString(16)}`;
-    return fault(row.flagsKind ?? "treat-as-withdraw", UPDATE_ERROR, 4, words, whole.slice());
-  }
-  let problem: string | undefined;
-  try {
-    problem = row.read(new ByteReader(value), draft, options);
-  } catch (error) {
-    if (!(error instanceof TruncatedError)) throw error;
-    problem = "truncated";
-  }
-  if (problem === undefined) return undefined;
-  const kind = problem === EXTERNAL ? "discard" : row.kind;
-  return fault(kind, UPDATE_ERROR, row.subcode, `${name}: ${problem}`, whole.slice());
+  if (unknown) draft.unknown = unknown.sort((a, b) => a.type - b.type);
+  return { ok: true, draft, discarded: discarded ?? NO_FAULTS };
 }
 
 /** Puts the 4-octet AS numbers back that a 2-octet peer passed on beside AS_PATH (RFC 6793 section 4.2.3). */

@@ -2,11 +2,11 @@
  * Encodes path attributes in ascending order of type, once for each set and kind of peer; never per prefix.
  *
  * NEXT_HOP is written when the next hop is an IPv4 address; another next hop belongs into MP_REACH_NLRI, which
- * `update_encode.ts` puts in front. Unknown transitive attributes keep their value byte for byte.
+ * `update_encode.ts` puts in front. Unknown transitive attributes keep their value byte for byte. Everything is written
+ * into one scratch buffer and copied out once, since a full table has tens of thousands of sets.
  */
 
-import { ByteWriter } from "../../lib/bytes.ts";
-import { needsAs4Path, writeAsPath } from "./as_path.ts";
+import { asPathSize, needsAs4Path, putAsPath } from "./as_path.ts";
 import type { PathAttributes } from "./attributes.ts";
 import * as c from "./constants.ts";
 import type { WireOptions } from "./options.ts";
@@ -15,81 +15,115 @@ const WELL_KNOWN = c.ATTR_FLAG_TRANSITIVE;
 const OPTIONAL = c.ATTR_FLAG_OPTIONAL;
 const OPTIONAL_TRANSITIVE = c.ATTR_FLAG_OPTIONAL | c.ATTR_FLAG_TRANSITIVE;
 
-/** The raw attributes of a set as they go to such a peer, without MP_REACH_NLRI. What is given is written: filter first. */
-export function encodeAttributes(
-  attributes: PathAttributes,
-  options: Pick<WireOptions, "isFourOctetAs">,
-): Uint8Array {
-  const out = new ByteWriter(128);
-  const value = new ByteWriter(64);
-  let unknownAt = 0;
-  /** Appends the unknown attributes whose type is below `type`. */
-  const unknownBelow = (type: number) => {
-    for (; unknownAt < attributes.unknown.length; unknownAt++) {
-      const next = attributes.unknown[unknownAt];
-      if (!next || next.type >= type) return;
-      put(out, next.flags, next.type, next.value);
-    }
-  };
-  const write = (flags: number, type: number, fill: (value: ByteWriter) => void) => {
-    unknownBelow(type);
-    value.clear();
-    fill(value);
-    put(out, flags, type, value.view());
-  };
+/** Room for any set that fits a message; grown for what a filter may add beyond. Used within one call only. */
+let scratch = new Uint8Array(c.MAX_EXTENDED_MESSAGE);
 
-  write(WELL_KNOWN, c.ATTR_ORIGIN, (v) => v.u8(attributes.origin));
-  write(WELL_KNOWN, c.ATTR_AS_PATH, (v) => writeAsPath(v, attributes.asPath, options.isFourOctetAs));
-  const { nextHop, med, localPref, aggregator, originatorId, otc } = attributes;
-  if (nextHop?.length === 4) write(WELL_KNOWN, c.ATTR_NEXT_HOP, (v) => v.put(nextHop));
-  if (med !== undefined) write(OPTIONAL, c.ATTR_MULTI_EXIT_DISC, (v) => v.u32be(med));
-  if (localPref !== undefined) write(WELL_KNOWN, c.ATTR_LOCAL_PREF, (v) => v.u32be(localPref));
-  if (attributes.atomicAggregate) write(WELL_KNOWN, c.ATTR_ATOMIC_AGGREGATE, () => {});
-  const needsAs4Aggregator = aggregator !== undefined && !options.isFourOctetAs && aggregator.as > 0xffff;
+/** The raw attributes of a set as they go to such a peer, without MP_REACH_NLRI. What is given is written: filter first. */
+export function encodeAttributes(attributes: PathAttributes, options: Pick<WireOptions, "isFourOctetAs">): Uint8Array {
+  const { asPath, nextHop, med, localPref, aggregator, originatorId, otc, communities, clusterList, unknown } =
+    attributes;
+  const { isFourOctetAs } = options;
+  const pathSize = asPathSize(asPath, isFourOctetAs);
+  const needed = 256 + 3 * pathSize + 4 * (communities.length + clusterList.length) +
+    8 * attributes.extendedCommunities.length + 12 * attributes.largeCommunities.length +
+    unknown.reduce((sum, { value }) => sum + 4 + value.length, 0);
+  if (needed > scratch.length) scratch = new Uint8Array(needed * 2);
+  const out = scratch;
+
+  let at = putHead(out, 0, WELL_KNOWN, c.ATTR_ORIGIN, 1);
+  out[at++] = attributes.origin;
+  at = putAsPath(out, putHead(out, at, WELL_KNOWN, c.ATTR_AS_PATH, pathSize), asPath, isFourOctetAs);
+  if (nextHop?.length === 4) {
+    at = putHead(out, at, WELL_KNOWN, c.ATTR_NEXT_HOP, 4);
+    for (let i = 0; i < 4; i++) out[at++] = nextHop[i]!;
+  }
+  if (med !== undefined) at = putU32(out, putHead(out, at, OPTIONAL, c.ATTR_MULTI_EXIT_DISC, 4), med);
+  if (localPref !== undefined) at = putU32(out, putHead(out, at, WELL_KNOWN, c.ATTR_LOCAL_PREF, 4), localPref);
+  if (attributes.atomicAggregate) at = putHead(out, at, WELL_KNOWN, c.ATTR_ATOMIC_AGGREGATE, 0);
+  const needsAs4Aggregator = aggregator !== undefined && !isFourOctetAs && aggregator.as > 0xffff;
   if (aggregator) {
-    write(OPTIONAL_TRANSITIVE, c.ATTR_AGGREGATOR, (v) => {
-      if (options.isFourOctetAs) v.u32be(aggregator.as);
-      else v.u16be(needsAs4Aggregator ? c.AS_TRANS : aggregator.as);
-      v.u32be(aggregator.id);
-    });
+    at = putHead(out, at, OPTIONAL_TRANSITIVE, c.ATTR_AGGREGATOR, isFourOctetAs ? 8 : 6);
+    at = isFourOctetAs
+      ? putU32(out, at, aggregator.as)
+      : putU16(out, at, needsAs4Aggregator ? c.AS_TRANS : aggregator.as);
+    at = putU32(out, at, aggregator.id);
   }
-  if (attributes.communities.length > 0) {
-    write(OPTIONAL_TRANSITIVE, c.ATTR_COMMUNITIES, (v) => attributes.communities.forEach((x) => v.u32be(x)));
-  }
-  if (originatorId !== undefined) write(OPTIONAL, c.ATTR_ORIGINATOR_ID, (v) => v.u32be(originatorId));
-  if (attributes.clusterList.length > 0) {
-    write(OPTIONAL, c.ATTR_CLUSTER_LIST, (v) => attributes.clusterList.forEach((x) => v.u32be(x)));
-  }
+  if (communities.length > 0) at = putWords(out, at, OPTIONAL_TRANSITIVE, c.ATTR_COMMUNITIES, communities);
+  if (originatorId !== undefined) at = putU32(out, putHead(out, at, OPTIONAL, c.ATTR_ORIGINATOR_ID, 4), originatorId);
+  if (clusterList.length > 0) at = putWords(out, at, OPTIONAL, c.ATTR_CLUSTER_LIST, clusterList);
+  let next = 0;
+  if (unknown.length > 0) [at, next] = putUnknown(out, at, attributes, next, c.ATTR_EXTENDED_COMMUNITIES);
   if (attributes.extendedCommunities.length > 0) {
-    write(
-      OPTIONAL_TRANSITIVE,
-      c.ATTR_EXTENDED_COMMUNITIES,
-      (v) => attributes.extendedCommunities.forEach((x) => v.u64be(x)),
-    );
+    const size = 8 * attributes.extendedCommunities.length;
+    at = putHead(out, at, OPTIONAL_TRANSITIVE, c.ATTR_EXTENDED_COMMUNITIES, size);
+    for (const community of attributes.extendedCommunities) {
+      at = putU32(out, at, Number(community >> 32n));
+      at = putU32(out, at, Number(community & 0xffffffffn));
+    }
   }
-  if (!options.isFourOctetAs && needsAs4Path(attributes.asPath)) {
-    const plain = attributes.asPath.filter((segment) => segment.type <= 2);
-    write(OPTIONAL_TRANSITIVE, c.ATTR_AS4_PATH, (v) => writeAsPath(v, plain, true));
+  if (!isFourOctetAs && needsAs4Path(asPath)) {
+    const plain = asPath.filter((segment) => segment.type <= 2);
+    at = putHead(out, at, OPTIONAL_TRANSITIVE, c.ATTR_AS4_PATH, asPathSize(plain, true));
+    at = putAsPath(out, at, plain, true);
   }
   if (aggregator && needsAs4Aggregator) {
-    write(OPTIONAL_TRANSITIVE, c.ATTR_AS4_AGGREGATOR, (v) => v.u32be(aggregator.as).u32be(aggregator.id));
+    at = putHead(out, at, OPTIONAL_TRANSITIVE, c.ATTR_AS4_AGGREGATOR, 8);
+    at = putU32(out, putU32(out, at, aggregator.as), aggregator.id);
   }
+  if (unknown.length > 0) [at, next] = putUnknown(out, at, attributes, next, c.ATTR_LARGE_COMMUNITIES);
   if (attributes.largeCommunities.length > 0) {
-    write(
-      OPTIONAL_TRANSITIVE,
-      c.ATTR_LARGE_COMMUNITIES,
-      (v) => attributes.largeCommunities.forEach(([a, b, d]) => v.u32be(a).u32be(b).u32be(d)),
-    );
+    at = putHead(out, at, OPTIONAL_TRANSITIVE, c.ATTR_LARGE_COMMUNITIES, 12 * attributes.largeCommunities.length);
+    for (const [a, b, d] of attributes.largeCommunities) at = putU32(out, putU32(out, putU32(out, at, a), b), d);
   }
-  if (otc !== undefined) write(OPTIONAL_TRANSITIVE, c.ATTR_ONLY_TO_CUSTOMER, (v) => v.u32be(otc));
-  unknownBelow(256);
-  return out.bytes();
+  if (unknown.length > 0) [at, next] = putUnknown(out, at, attributes, next, c.ATTR_ONLY_TO_CUSTOMER);
+  if (otc !== undefined) at = putU32(out, putHead(out, at, OPTIONAL_TRANSITIVE, c.ATTR_ONLY_TO_CUSTOMER, 4), otc);
+  if (unknown.length > 0) [at] = putUnknown(out, at, attributes, next, 256);
+  return out.slice(0, at);
 }
 
-function put(out: ByteWriter, flags: number, type: number, value: Uint8Array): void {
-  const isLong = value.length > 255;
-  out.u8((flags & ~c.ATTR_FLAG_EXTENDED) | (isLong ? c.ATTR_FLAG_EXTENDED : 0)).u8(type);
-  if (isLong) out.u16be(value.length);
-  else out.u8(value.length);
-  out.put(value);
+/** Writes the unknown attributes from `next` on whose type is below `type`; returns both positions behind them. */
+function putUnknown(
+  out: Uint8Array,
+  at: number,
+  { unknown }: PathAttributes,
+  next: number,
+  type: number,
+): [number, number] {
+  for (let one = unknown[next]; one && one.type < type; one = unknown[++next]) {
+    at = putHead(out, at, one.flags & ~c.ATTR_FLAG_EXTENDED, one.type, one.value.length);
+    out.set(one.value, at);
+    at += one.value.length;
+  }
+  return [at, next];
+}
+
+function putHead(out: Uint8Array, at: number, flags: number, type: number, length: number): number {
+  out[at + 1] = type;
+  if (length <= 255) {
+    out[at] = flags;
+    out[at + 2] = length;
+    return at + 3;
+  }
+  out[at] = flags | c.ATTR_FLAG_EXTENDED;
+  return putU16(out, at + 2, length);
+}
+
+function putU16(out: Uint8Array, at: number, value: number): number {
+  out[at] = value >>> 8;
+  out[at + 1] = value;
+  return at + 2;
+}
+
+function putU32(out: Uint8Array, at: number, value: number): number {
+  out[at] = value >>> 24;
+  out[at + 1] = value >>> 16;
+  out[at + 2] = value >>> 8;
+  out[at + 3] = value;
+  return at + 4;
+}
+
+function putWords(out: Uint8Array, at: number, flags: number, type: number, words: readonly number[]): number {
+  at = putHead(out, at, flags, type, 4 * words.length);
+  for (let i = 0; i < words.length; i++) at = putU32(out, at, words[i]!);
+  return at;
 }
