@@ -2,11 +2,14 @@
  * From the Loc-RIB to a peer: what is told, and with which attributes (RFC 4271 5.1 and 9.2, RFC 4456 8, RFC 1997).
  *
  * To our own AS: next hop, MED and preference stay; a reflected path gets ORIGINATOR_ID and our cluster id. To
- * others: our AS goes before the path, the next hop is us (Calico's peers are all multihop, where BIRD does the same),
- * and preference, MED and reflection attributes are left out. A reflected set that needs nothing else is spliced octet by
+ * others: our AS goes before the path, and preference, MED and reflection attributes are left out; the next hop is us,
+ * unless the path leads to one of our own AS on the network that the peer is on too (RFC 4271 5.1.3, "third party"): a
+ * router beside the fleet then sends straight to the host that has the block. A reflected set that needs nothing else is spliced octet by
  * octet instead of being decoded and encoded.
  */
 
+import type { Cidr } from "../../lib/cidr.ts";
+import { Ip } from "../../lib/ip.ts";
 import type { NextHopMode } from "../config.ts";
 import type { Policy } from "../filter/calico.ts";
 import type { RouteDraft } from "../filter/draft.ts";
@@ -34,6 +37,8 @@ export interface ExportFacts {
   readonly self4: Uint8Array;
   readonly self6: Uint8Array;
   readonly isExtendedNextHop: boolean;
+  /** The node's network that the peer is on; undefined when it is on none. */
+  readonly shared: Cidr | undefined;
 }
 
 /** Who a path came from. */
@@ -78,7 +83,8 @@ export function exportSet(
   }
   const attributes = draft.attributes;
   const self = selfNextHop(facts, family);
-  const isSelf = origin.isLocal || facts.nextHopMode === "self" || !facts.isInternal && facts.nextHopMode !== "keep";
+  const isSelf = origin.isLocal || facts.nextHopMode === "self" ||
+    !facts.isInternal && facts.nextHopMode !== "keep" && !isThirdParty(facts, origin, attributes.nextHop);
   if (isSelf && self === undefined) return "no address of ours to be the next hop";
   const nextHop = isSelf ? self : attributes.nextHop;
   const common: PathAttributes = { ...attributes, nextHop };
@@ -100,6 +106,11 @@ export function exportSet(
     originatorId: undefined,
     clusterList: [],
   });
+}
+
+function isThirdParty({ shared }: ExportFacts, origin: PathOrigin, nextHop: Uint8Array | undefined): boolean {
+  if (shared === undefined || !origin.isInternal || nextHop === undefined) return false;
+  return shared.contains(Ip.fromBytes(nextHop.length === 32 ? nextHop.subarray(0, 16) : nextHop));
 }
 
 function withoutConfederation({ asPath }: PathAttributes): PathAttributes["asPath"] {

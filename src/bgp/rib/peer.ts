@@ -1,5 +1,6 @@
 /** A configured peer as the router keeps it, and what is computed from its configuration and session. */
 
+import { Cidr } from "../../lib/cidr.ts";
 import { Ip } from "../../lib/ip.ts";
 import type { PeerConfig, SpeakerConfig } from "../config.ts";
 import { afiOf, IPV4_UNICAST, IPV6_UNICAST } from "../wire/constants.ts";
@@ -56,7 +57,13 @@ export function exportFacts(config: SpeakerConfig, peer: PeerConfig, session: Se
     self4: of(4, config.nodeAddress4),
     self6: isOnLink ? Uint8Array.of(...global6, ...localLinkLocal) : global6,
     isExtendedNextHop: wire.isExtendedNextHop,
+    shared: wire.isInternal ? undefined : networkOf(config, session.peerAddress),
   };
+}
+
+function networkOf(config: SpeakerConfig, address: Uint8Array): Cidr | undefined {
+  const ip = Ip.fromBytes(address);
+  return config.fib.nodeNetworks.map((text) => Cidr.tryParse(text)).find((network) => network?.contains(ip));
 }
 
 const NOTHING = new Uint8Array(0);
