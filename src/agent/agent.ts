@@ -26,7 +26,7 @@ import { keepNode, type NodeSettings } from "./node_resource.ts";
 import { endpointId, OwnEndpoints } from "./own_endpoints.ts";
 import { type LiveSnapshot, type Snapshot, type SnapshotChange, watchSnapshot } from "./snapshot.ts";
 import { type AgentStatus, makeStatus } from "./status.ts";
-import { openFamilies } from "./workloads/addresses.ts";
+import { foreignPool, openFamilies } from "./workloads/addresses.ts";
 import { annotation, WorkloadError } from "./workloads/endpoint.ts";
 import { defaultMtu } from "./workloads/mtu.ts";
 import { healWorkloads } from "./workloads/heal.ts";
@@ -155,6 +155,8 @@ export function startAgent(parts: AgentParts): Agent {
     random,
     endpoints,
     poolFamilies: () => openFamilies(snapshot.all("IPPool").values(), poolNode),
+    foreignPool: (request) =>
+      store.type === "etcd" ? undefined : foreignPool(request, snapshot.all("IPPool").values(), poolNode),
     defaultMtu: () => defaultMtu(dataplane.links.all(), snapshot.all("IPPool").values()),
     linkMade: (link) => {
       if (dataplane.observe({ type: "link", isGone: false, link })) running.loop?.poke("snapshot");

@@ -116,8 +116,8 @@ export class Lab {
 /** Brings a lab up; takes it down again when that fails. */
 export async function labUp(topology: Topology, options: LabOptions): Promise<Lab> {
   const { name, command, say = () => {} } = options;
-  if (!/^[a-z][a-z0-9-]{0,8}$/.test(name)) {
-    throw new LabError(`wrong lab name ${JSON.stringify(name)}: 1 to 9 lower-case letters, digits and dashes`);
+  if (!/^[a-z][a-z0-9-]{0,8}$/i.test(name)) {
+    throw new LabError(`wrong lab name ${JSON.stringify(name)}: 1 to 9 letters, digits and dashes, a letter first`);
   }
   if (Deno.uid() !== 0) throw new LabError("a lab needs root: run it with sudo");
   const dir = folder(options);

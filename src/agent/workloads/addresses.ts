@@ -3,6 +3,7 @@
  * refusal gives back what was taken before it.
  */
 
+import { Cidr } from "../../lib/cidr.ts";
 import { type Family, Ip } from "../../lib/ip.ts";
 import type { Ipam } from "../../ipam/ipam.ts";
 import { IpamError } from "../../ipam/error.ts";
@@ -68,4 +69,30 @@ export function openFamilies(
     }
   }
   return families;
+}
+
+/** Why what a request names is another node's to give, where no shared store coordinates them; undefined when it is not. */
+export function foreignPool(
+  request: Pick<AttachRequest, "ips" | "pools">,
+  pools: Iterable<IPPool>,
+  node: { readonly name: string; readonly labels: Readonly<Record<string, string>> },
+): string | undefined {
+  for (const resource of pools) {
+    const { name } = resource.metadata;
+    const { cidr: cidrText, nodeSelector } = resource.spec;
+    const cidr = Cidr.tryParse(cidrText);
+    const ip = request.ips?.map((text) => Ip.tryParse(text)).find((ip) => ip && cidr?.contains(ip));
+    const wanted = ip ?? request.pools?.find((pool) => pool === name || pool === cidrText);
+    if (wanted === undefined) continue;
+    try {
+      if (selectsNode(poolOf(resource), node)) continue;
+    } catch {
+      continue;
+    }
+    return `${ip ? `${ip} is of` : "it asks for"} the pool ${name}, whose nodeSelector ${
+      JSON.stringify(nodeSelector ?? "")
+    } does not select node ${node.name}: only a shared store (etcd) can coordinate that; ` +
+      "ask for an address of a pool that selects this node";
+  }
+  return undefined;
 }

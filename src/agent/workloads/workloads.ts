@@ -50,6 +50,8 @@ export interface WorkloadParts {
   /** The endpoints of this node as the snapshot has them. */
   readonly endpoints: () => Iterable<WorkloadEndpoint>;
   readonly poolFamilies: () => ReadonlySet<Family>;
+  /** Why the addresses or pools that a request names are not this node's to give. */
+  readonly foreignPool: (request: AttachRequest) => string | undefined;
   /** The MTU where none is asked for. */
   readonly defaultMtu: () => number | undefined;
   /** Tells the dataplane of a link that was just made, ahead of the kernel's report. */
@@ -214,6 +216,8 @@ export function makeWorkloads(parts: WorkloadParts): HealingWorkloads {
       const stands = await read(key);
       if (!stands) {
         refuseDouble(request, name, parts.endpoints());
+        const foreign = parts.foreignPool(request);
+        if (foreign !== undefined) throw new WorkloadError(`Cannot attach ${request.name}: ${foreign}`);
         return await attachNew(request, name, key);
       }
       const differ = differences(request, stands.endpoint);
