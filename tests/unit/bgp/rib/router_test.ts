@@ -100,6 +100,24 @@ Deno.test("a node tells its own block and not the workloads in it", () => {
   assert.deepEqual(drain(router, A, a), []);
 });
 
+Deno.test("a router beside the fleet is told of another host's block with that host as next hop", () => {
+  const told = (config: SpeakerConfig, nextHop: string) => {
+    const router = makeNode(config);
+    const [, tor] = up(router, A, TOR) as [PeerView, PeerView];
+    send(router, A, path(nextHop), "172.17.9.0/26");
+    drain(router, TOR, tor);
+    return tor.routes.get("172.17.9.0/26")?.nextHop?.join(".");
+  };
+  assert.equal(told(nodeConfig(), "10.0.0.1"), "10.0.0.1");
+  assert.equal(told(nodeConfig(), "10.5.0.1"), "10.0.0.254", "a next hop elsewhere is not the router's to reach");
+  const peers = nodeConfig().peers.map((peer) =>
+    peer.name === TOR.name ? { ...peer, nextHopMode: "self" as const } : peer
+  );
+  assert.equal(told(nodeConfig({ peers }), "10.0.0.1"), "10.0.0.254", "nextHopMode Self says so");
+  const { fib } = nodeConfig();
+  assert.equal(told(nodeConfig({ fib: { ...fib, nodeNetworks: ["10.9.0.0/24"] } }), "10.0.0.1"), "10.0.0.254");
+});
+
 Deno.test("a workload with a better metric than normal is told beside its block, and its route is preferred", () => {
   const router = makeNode();
   const [a] = up(router, A) as [PeerView];
