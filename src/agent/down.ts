@@ -1,12 +1,14 @@
 /**
- * Takes everything that bears our mark off this host: veths, routes, neighbours and the sysctls of adopted interfaces.
- * What others made stays. Works without a store; a later start makes everything again.
+ * Takes everything that bears our mark off this host: veths, routes (the speaker's too), neighbours and the sysctls
+ * of adopted interfaces. What others made stays. Works without a store; a later start makes everything again.
  */
 
 import {
   isOurRoute,
   isWorkloadLink,
   NUD_PERMANENT,
+  RT_TABLE_MAIN,
+  RTPROT_BIRD,
   RTPROT_BOOT,
   RTPROT_TORTIE,
   workloadOfAlias,
@@ -48,6 +50,7 @@ export async function takeDown(kernel: Kernel): Promise<TakenDown> {
       if (link && link.name !== "lo" && workloadOfAlias(link.alias) === undefined) adopted.add(link.name);
     }
   }
+  routes.push(...await kernel.fib.list({ protocol: RTPROT_BIRD, table: RT_TABLE_MAIN }));
   const results = await kernel.fib.apply(routes.map((route) => ({ action: "delete", route })));
   for (const error of results) if (error) errors.push(error.message);
 

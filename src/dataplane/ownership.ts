@@ -10,6 +10,9 @@ import type { Link, Route } from "./ports.ts";
 /** RTPROT_* and RT_TABLE_* that the dataplane uses (linux/rtnetlink.h); 80 is Felix's number. */
 export const RTPROT_BOOT = 3, RTPROT_TORTIE = 80, RT_TABLE_MAIN = 254;
 
+/** RTPROT_BIRD: what the speaker learned from peers; the dataplane leaves it alone while the node runs. */
+export const RTPROT_BIRD = 12;
+
 /** RT_SCOPE_LINK, NUD_PERMANENT. */
 export const RT_SCOPE_LINK = 253, NUD_PERMANENT = 0x80;
 
