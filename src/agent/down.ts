@@ -50,7 +50,10 @@ export async function takeDown(kernel: Kernel): Promise<TakenDown> {
       if (link && link.name !== "lo" && workloadOfAlias(link.alias) === undefined) adopted.add(link.name);
     }
   }
-  routes.push(...await kernel.fib.list({ protocol: RTPROT_BIRD, table: RT_TABLE_MAIN }));
+  // The speaker's go through a gateway; a blackhole of that protocol is another BIRD's.
+  for (const route of await kernel.fib.list({ protocol: RTPROT_BIRD, table: RT_TABLE_MAIN })) {
+    if (route.nexthops.some((hop) => hop.gateway)) routes.push(route);
+  }
   const results = await kernel.fib.apply(routes.map((route) => ({ action: "delete", route })));
   for (const error of results) if (error) errors.push(error.message);
 
