@@ -1,6 +1,6 @@
 /** Shared steps of the dataplane tests: a host with links, and driving a dataplane until it has nothing left to do. */
 
-import { type Dataplane, type DesiredState } from "../../../src/dataplane/dataplane.ts";
+import type { Dataplane, DesiredState } from "../../../src/dataplane/dataplane.ts";
 import { Faults } from "../../../src/dataplane/memory_faults.ts";
 import { MemoryMachine } from "../../../src/dataplane/memory_kernel.ts";
 import { neighbourKey } from "../../../src/dataplane/neighbour_reconciler.ts";
