@@ -65,6 +65,8 @@ export interface PeerConfig {
   /** The gateway by which the peer is reached, when it is not on a connected network. */
   readonly reachableBy?: string;
   readonly bfd: boolean;
+  /** Times and reach of BFD; absent means the speaker's defaults. */
+  readonly bfdTimes?: BfdConfig;
   /** Ends the session when the peer announces more. */
   readonly maxPrefixes?: number;
   /** An unnumbered peer: found by router advertisements on this interface. */
@@ -73,6 +75,16 @@ export interface PeerConfig {
   readonly role?: PeerRole;
   /** A peer that Calico's rules apply to; false passes every route both ways (a pure reflector). */
   readonly hasCalicoRules: boolean;
+}
+
+/** How BFD runs beside a session. */
+export interface BfdConfig {
+  /** Milliseconds between packets, each way. */
+  readonly interval: number;
+  /** Packets that may be missing. */
+  readonly multiplier: number;
+  /** RFC 5881 or RFC 5883; absent means by the peer's address: a neighbour on one of our networks is one hop away. */
+  readonly hops?: "single-hop" | "multihop";
 }
 
 /** BGP roles (RFC 9234), as OpenBGPD and FRR write them. */
@@ -186,6 +198,8 @@ export interface SpeakerConfig {
   readonly normalPriority4: number;
   readonly normalPriority6: number;
   readonly fib: FibConfig;
+  /** The station that hears everything by BMP (RFC 7854); absent means none. */
+  readonly bmp?: { readonly address: string; readonly port: number };
 }
 
 /** Hold time that we propose when nothing else is said, in seconds. */

@@ -247,6 +247,7 @@ function common(annotations: PeerAnnotations, family: AddressFamily, restartTime
     holdTime: annotations.holdTime ?? DEFAULT_HOLD_TIME,
     multihop: true,
     bfd: annotations.bfd ?? false,
+    ...(annotations.bfdTimes === undefined ? {} : { bfdTimes: annotations.bfdTimes }),
     hasCalicoRules: true,
     ...(seconds === undefined ? {} : { gracefulRestartTime: Math.round(seconds) }),
     ...(passwordFile === undefined ? {} : { passwordFile }),

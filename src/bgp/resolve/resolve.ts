@@ -8,7 +8,7 @@
 import { createHash } from "node:crypto";
 import { Cidr } from "../../lib/cidr.ts";
 import { Ip } from "../../lib/ip.ts";
-import { BGP_DEFAULTS } from "../../model/resources/bgp_configuration.ts";
+import { BGP_DEFAULTS, speakerAnnotations } from "../../model/resources/bgp_configuration.ts";
 import type { BGPFilterRule } from "../../model/resources/bgp_filter.ts";
 import type { BGPFilter, IPPool } from "../../model/resources/mod.ts";
 import {
@@ -23,7 +23,7 @@ import {
   type PoolConfig,
   type SpeakerConfig,
 } from "../config.ts";
-import { type BgpNode, bgpNodes, type ClusterRoutes, type ResolveInput, specOf } from "./input.ts";
+import { type BgpNode, bgpNodes, type ClusterRoutes, configurationOf, type ResolveInput, specOf } from "./input.ts";
 import { resolvePeers } from "./peers.ts";
 
 export type { AffinityFact, ClusterRoutes, ResolveInput } from "./input.ts";
@@ -80,6 +80,7 @@ export function resolveSpeaker(input: ResolveInput): Resolved {
       isLearning: true,
       nodeNetworks: self?.networks.map((text) => Cidr.tryParse(text)?.toString() ?? text) ?? [],
     },
+    ...speakerAnnotations(configurationOf(input)?.metadata.annotations),
   };
   return { config, problems };
 }

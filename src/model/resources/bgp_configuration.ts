@@ -4,6 +4,8 @@
  */
 
 import type { LabelMap, Resource } from "../resource.ts";
+import { type BfdWish, parseBfd } from "./bfd.ts";
+import { splitPeerIP } from "./bgp_peer.ts";
 
 /** A reference to a Kubernetes Secret; kept, but nothing here can resolve it. */
 export interface BGPPassword {
@@ -61,6 +63,8 @@ export interface PeerAnnotations {
   /** Seconds: 0 or 3 and more. */
   readonly holdTime?: number;
   readonly bfd?: boolean;
+  /** The times of `tortie/bfd`, where it gives some. */
+  readonly bfdTimes?: Required<Pick<BfdWish, "interval" | "multiplier">> & Pick<BfdWish, "hops">;
   /** Prefixes accepted from the peer before the session is closed. */
   readonly maxPrefixes?: number;
   readonly passive?: boolean;
@@ -85,15 +89,32 @@ export const PEER_ANNOTATIONS = [
   "tortie/role",
 ] as const;
 
+/** The annotations of the default BGPConfiguration that are about the fleet's speakers and not about sessions. */
+export const SPEAKER_ANNOTATIONS = ["tortie/bmp"] as const;
+
+/** What the annotations about the speaker say. */
+export interface SpeakerAnnotations {
+  /** The monitoring station that each speaker connects to (RFC 7854). */
+  readonly bmp?: { readonly address: string; readonly port: number };
+}
+
+/** Reads the annotations about the speaker; values that a validated resource cannot have are left out. */
+export function speakerAnnotations(annotations: LabelMap | undefined): SpeakerAnnotations {
+  const station = splitPeerIP(annotations?.["tortie/bmp"] ?? "");
+  return station?.port === undefined ? {} : { bmp: { address: station.address, port: station.port } };
+}
+
 /** Reads the `tortie/` annotations; values that a validated resource cannot have are left out. */
 export function peerAnnotations(annotations: LabelMap | undefined): PeerAnnotations {
   const text = (key: typeof PEER_ANNOTATIONS[number]) => annotations?.[key] || undefined;
   const number = (value: string | undefined) => value && /^[0-9]+$/.test(value) ? Number(value) : undefined;
   const flag = (value: string | undefined) => value === "true" ? true : value === "false" ? false : undefined;
+  const { isWanted: bfd, interval, multiplier, hops } = parseBfd(text("tortie/bfd") ?? "") ?? {};
   const all = {
     passwordFile: text("tortie/password-file"),
     holdTime: number(text("tortie/hold-time")),
-    bfd: flag(text("tortie/bfd")),
+    bfd,
+    bfdTimes: interval && multiplier ? { interval, multiplier, ...(hops ? { hops } : {}) } : undefined,
     maxPrefixes: number(text("tortie/max-prefixes")),
     passive: flag(text("tortie/passive")),
     interface: text("tortie/interface"),

@@ -6,7 +6,10 @@
 import { z } from "zod";
 import { kindEntry } from "../kinds.ts";
 import { nearest } from "../nearest.ts";
-import { BGP_ROLES, PEER_ANNOTATIONS } from "../resources/bgp_configuration.ts";
+import { Ip } from "../../lib/ip.ts";
+import { BFD_HINT, parseBfd } from "../resources/bfd.ts";
+import { BGP_ROLES, PEER_ANNOTATIONS, SPEAKER_ANNOTATIONS } from "../resources/bgp_configuration.ts";
+import { splitPeerIP } from "../resources/bgp_peer.ts";
 import type { Kind } from "../resources/mod.ts";
 import { DEFAULT_ALLOW_PROFILE } from "../resources/profile.ts";
 import {
@@ -81,13 +84,15 @@ function notFit(value: string, hint: string): Complaint {
   return [`${JSON.stringify(value)} is not a name for this kind`, { hint }];
 }
 
-const CHECKS: Readonly<Record<typeof PEER_ANNOTATIONS[number], (value: string) => string | undefined>> = {
+const ANNOTATIONS = [...PEER_ANNOTATIONS, ...SPEAKER_ANNOTATIONS] as const;
+
+const CHECKS: Readonly<Record<typeof ANNOTATIONS[number], (value: string) => string | undefined>> = {
   "tortie/password-file": (value) => value.startsWith("/") ? undefined : "the path of a file, starting with /",
   "tortie/hold-time": (value) =>
     /^[0-9]+$/.test(value) && Number(value) <= 65535 && Number(value) !== 1 && Number(value) !== 2
       ? undefined
       : "seconds: 0 (never), or 3 to 65535",
-  "tortie/bfd": flag,
+  "tortie/bfd": (value) => parseBfd(value) ? undefined : BFD_HINT,
   "tortie/max-prefixes": (value) =>
     /^[1-9][0-9]{0,8}$/.test(value) ? undefined : "the most prefixes that the peer may send",
   "tortie/passive": flag,
@@ -95,6 +100,12 @@ const CHECKS: Readonly<Record<typeof PEER_ANNOTATIONS[number], (value: string) =
     value !== "*" && checkInterface(value) === undefined ? undefined : "the name of an interface",
   "tortie/role": (value) =>
     BGP_ROLES.some((role) => role === value) ? undefined : `one of ${BGP_ROLES.join(", ")} (RFC 9234)`,
+  "tortie/bmp": (value) => {
+    const station = splitPeerIP(value);
+    return station?.port !== undefined && Ip.tryParse(station.address)
+      ? undefined
+      : "the station's address and port: 192.0.2.9:11019 or [2001:db8::9]:11019";
+  },
 };
 
 function flag(value: string): string | undefined {
@@ -110,10 +121,10 @@ function checkOwnAnnotations(kind: Kind, context: AnnotationContext): void {
   const isPeer = kind === "BGPPeer" || kind === "BGPConfiguration";
   for (const [key, value] of Object.entries(context.value)) {
     if (!key.startsWith("tortie/")) continue;
-    const known = PEER_ANNOTATIONS.find((annotation) => annotation === key);
+    const known = ANNOTATIONS.find((annotation) => annotation === key);
     if (!known) {
-      const near = nearest(key, PEER_ANNOTATIONS);
-      const hint = near ? `did you mean ${near}?` : `known: ${PEER_ANNOTATIONS.join(", ")}`;
+      const near = nearest(key, ANNOTATIONS);
+      const hint = near ? `did you mean ${near}?` : `known: ${ANNOTATIONS.join(", ")}`;
       problem(context, "is not a known annotation", { path: [key], atKey: true, hint });
     } else if (!isPeer) {
       problem(context, `has no meaning on kind ${kind}`, {

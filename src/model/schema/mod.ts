@@ -8,6 +8,7 @@ import { z } from "zod";
 import { KINDS } from "../kinds.ts";
 import { API_VERSION } from "../resource.ts";
 import type { Kind } from "../resources/mod.ts";
+import { SPEAKER_ANNOTATIONS } from "../resources/bgp_configuration.ts";
 import { BUILT_IN_TIERS } from "../resources/tier.ts";
 import { composeWepName, WepNameError } from "../wep_name.ts";
 import { bgpConfigurationSpec, DEFAULT_ONLY } from "./bgp_configuration.ts";
@@ -134,6 +135,8 @@ function checkPeerAnnotations(kind: Kind, context: ResourceContext): void {
   for (const key of Object.keys(annotations).filter((key) => key.startsWith("tortie/"))) {
     if (kind === "BGPConfiguration" && name !== "default") {
       refuse(key, "is about the mesh", "put it on the BGPConfiguration default");
+    } else if (kind === "BGPPeer" && SPEAKER_ANNOTATIONS.some((annotation) => annotation === key)) {
+      refuse(key, "is about all sessions", "put it on the BGPConfiguration default");
     } else if (key === "tortie/interface" && kind === "BGPConfiguration") {
       refuse(key, "is about one peer", "put it on a BGPPeer");
     } else if (key === "tortie/interface" && (spec.peerSelector || spec.localWorkloadSelector)) {

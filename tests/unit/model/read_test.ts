@@ -6,7 +6,7 @@ import { KINDS } from "../../../src/model/kinds.ts";
 import { policyNameStyle } from "../../../src/model/policy_name.ts";
 import { parseResource } from "../../../src/model/parse.ts";
 import { readResource, serializeResource, storedName } from "../../../src/model/read.ts";
-import { peerAnnotations } from "../../../src/model/resources/bgp_configuration.ts";
+import { peerAnnotations, speakerAnnotations } from "../../../src/model/resources/bgp_configuration.ts";
 import { splitPeerIP } from "../../../src/model/resources/bgp_peer.ts";
 
 const API = '"apiVersion":"projectcalico.org/v3"';
@@ -175,6 +175,24 @@ Deno.test("Annotations of peers are read as values", () => {
   };
   assert.deepEqual(peerAnnotations(annotations), { holdTime: 9, bfd: true, maxPrefixes: 1000, role: "rs-client" });
   assert.deepEqual(peerAnnotations(undefined), {});
+});
+
+Deno.test("BFD is asked for by a flag, or by its times and reach", () => {
+  const read = (text: string) => peerAnnotations({ "tortie/bfd": text });
+  assert.deepEqual(read("false"), { bfd: false });
+  assert.deepEqual(read("300x3"), { bfd: true, bfdTimes: { interval: 300, multiplier: 3 } });
+  assert.deepEqual(read("10x50 multihop"), { bfd: true, bfdTimes: { interval: 10, multiplier: 50, hops: "multihop" } });
+  assert.deepEqual(read("60000x2 single-hop").bfdTimes?.hops, "single-hop");
+  for (const text of ["", "yes", "300", "9x3", "60001x3", "300x1", "300x51", "0300x3", "300x3 ", "300x3 far", "x"]) {
+    assert.deepEqual(read(text), {}, text);
+  }
+});
+
+Deno.test("The monitoring station is an address with a port", () => {
+  const read = (text: string) => speakerAnnotations({ "tortie/bmp": text }).bmp;
+  assert.deepEqual(read("192.0.2.9:11019"), { address: "192.0.2.9", port: 11019 });
+  assert.deepEqual(read("[2001:db8::9]:11019"), { address: "2001:db8::9", port: 11019 });
+  assert.equal(read("192.0.2.9"), undefined);
 });
 
 Deno.test("The address of a peer is split from its port", () => {
