@@ -26,12 +26,16 @@ const ROUTE_TYPES = [
   "unreachable",
   "prohibit",
 ];
+/** The protocol number of the agent's routes for blocks. */
+const RTPROT_BLOCK = 80;
 const READ_RETRY = 5_000;
 
 /** The kernel as the router sees it. */
 export interface FibReader {
   /** Begins to follow the kernel; resolves when the first listing is in. Later calls only change the table. */
   start(table: number): Promise<void>;
+  /** The first listing had routes of ours or of the agent's: the host was forwarding before we started. */
+  readonly hasFoundOwn: boolean;
   /** Our IPv6 link-local address on the interface that has the address, and one of the other family there. */
   beside(address: Uint8Array): { linkLocal?: Uint8Array; other?: Uint8Array };
   close(): void;
@@ -48,6 +52,7 @@ export function makeFibReader(
   let table = 254;
   let isClosed = false;
   let isFirst = true;
+  let hasFoundOwn = false;
   let unwatch: (() => void) | undefined;
   let reading: Promise<void> | undefined;
   let isReadAgain = false;
@@ -57,6 +62,7 @@ export function makeFibReader(
 
   const learn = (route: Route) => {
     if (route.table !== table || route.protocol === RTPROT_BIRD && !isFirst) return;
+    if (isFirst && (route.protocol === RTPROT_BIRD || route.protocol === RTPROT_BLOCK)) hasFoundOwn = true;
     const fib = fibRoute(route);
     if (!fib) return;
     if (route.protocol !== RTPROT_BIRD) learnt.set(keyOf(route), fib);
@@ -139,6 +145,9 @@ export function makeFibReader(
   };
 
   return {
+    get hasFoundOwn() {
+      return hasFoundOwn;
+    },
     async start(wanted) {
       if (unwatch && wanted === table) return;
       table = wanted;

@@ -10,15 +10,18 @@ import type { PeerConfig, SpeakerConfig } from "../bgp/config.ts";
 import type { TimerName } from "../bgp/fsm/state.ts";
 import type { Negotiated } from "../bgp/fsm/negotiate.ts";
 import type { PeerId, Router, SessionFacts } from "../bgp/rib/interface.ts";
+import { confirmedFamilies, keptFamilies, restartCapabilities } from "../bgp/session/graceful_restart.ts";
 import { Session } from "../bgp/session/session.ts";
 import type { Transport, TransportSink } from "../bgp/transport.ts";
 import { IPV4_UNICAST, IPV6_UNICAST, MSG_ROUTE_REFRESH } from "../bgp/wire/constants.ts";
+import type { Fault } from "../bgp/wire/fault.ts";
 import { encodeRouteRefresh, REFRESH_BEGIN, REFRESH_END, REFRESH_REQUEST } from "../bgp/wire/route_refresh.ts";
 import type { Cancel, Clock } from "../lib/clock.ts";
 import { Ip } from "../lib/ip.ts";
 import type { Log } from "../lib/log.ts";
 import { formatRouterId, fsmConfigFor } from "./session_config.ts";
 import type { PeerStatus } from "./messages.ts";
+import type { PeerRestartState, Restart } from "./restart.ts";
 
 /** Octets asked of the router at a time. */
 const CHUNK = 64 * 1024;
@@ -26,6 +29,8 @@ const CHUNK = 64 * 1024;
 const MAX_CHUNKS = 16;
 /** No more is asked of the router while so much waits for the kernel. */
 const MAX_WAITING = 256 * 1024;
+const ALL_FAMILIES = IPV4_UNICAST | IPV6_UNICAST;
+const FAULT_LOG_INTERVAL = 60_000;
 const CEASE = 6;
 const MAX_PREFIXES = 1;
 
@@ -39,6 +44,8 @@ export interface PeerSurroundings {
   connect(sink: TransportSink): Transport;
   /** Our addresses for next hop self of the other family, and the link-local one beside a given address. */
   localAddresses(address: Uint8Array): Pick<SessionFacts, "localAddressOther" | "localLinkLocal">;
+  /** Where we are in a restart of our own. */
+  readonly restart: Restart;
   /** Routes may have changed: settle and send soon. */
   touch(): void;
   /** The status changed. */
@@ -55,6 +62,8 @@ export interface Peer {
   reconfigure(config: PeerConfig): void;
   /** Writes what the router has for the peer, as far as the kernel takes it. */
   flush(): void;
+  /** What a restart of our own has to wait for. */
+  readonly restartState: PeerRestartState;
   /** Asks the peer for its routes again; false when it cannot be asked. */
   askRefresh(): boolean;
   status(): PeerStatus;
@@ -71,6 +80,37 @@ export function makePeer(initial: PeerConfig, speaker: SpeakerConfig, around: Pe
   let since = clock.wall();
   let negotiated: Negotiated | undefined;
   let id: PeerId | undefined;
+  let faults = 0;
+  let faultsSaid = -Infinity;
+  /** Families whose paths of an earlier session are still waiting for the peer to confirm them. */
+  let stale = 0;
+  let isClosed = false;
+  let sweepTimer: Cancel | undefined;
+  let heardEndOfRib = 0;
+  let upSince = 0;
+
+  const sweepStale = () => {
+    sweepTimer?.();
+    const known = router.peerId(config.name);
+    if (stale !== 0 && known !== undefined) router.sweepStale(known, stale);
+    stale = 0;
+  };
+  const sweepAfter = (seconds: number) => {
+    sweepTimer?.();
+    sweepTimer = clock.after(seconds * 1000, () => {
+      log.info("The peer's kept routes have not been confirmed in time", {});
+      sweepStale();
+      around.touch();
+    });
+  };
+
+  /** A peer that sends nothing but errors must not fill the log. */
+  const sayFault = ({ kind, reason }: Fault) => {
+    faults++;
+    if (clock.monotonic() - faultsSaid < FAULT_LOG_INTERVAL) return;
+    faultsSaid = clock.monotonic();
+    log.warn("An UPDATE has errors", { kind, reason, faults });
+  };
 
   const session: Session = new Session(fsmConfigFor(initial, speaker), {
     now: () => clock.monotonic(),
@@ -90,10 +130,18 @@ export function makePeer(initial: PeerConfig, speaker: SpeakerConfig, around: Pe
       timers.get(timer)?.();
       timers.delete(timer);
     },
+    announced: (capabilities) => restartCapabilities(capabilities, around.restart),
     up(agreed: Negotiated, transport: Transport) {
       negotiated = agreed;
       id = router.peerId(config.name);
+      upSince = clock.monotonic();
+      heardEndOfRib = 0;
       if (id === undefined) return;
+      stale = confirmedFamilies(stale, agreed);
+      router.sweepStale(id, ALL_FAMILIES & ~stale);
+      // From here on the time is that of the table's transfer: End-of-RIB ends it earlier.
+      if (stale !== 0) sweepAfter(agreed.peer.gracefulRestart?.time ?? 0);
+      else sweepTimer?.();
       router.peerUp(id, {
         wire: agreed.wire,
         routerId: agreed.peerId,
@@ -101,12 +149,22 @@ export function makePeer(initial: PeerConfig, speaker: SpeakerConfig, around: Pe
         ...around.localAddresses(transport.local.address),
         peerAddress: transport.remote.address,
         localAs: config.localAs,
-        keepsStale: 0,
+        keepsStale: stale,
       });
       around.touch();
     },
-    down(reason) {
-      if (id !== undefined) router.peerDown(id, reason);
+    down(reason, how) {
+      const kept = negotiated && !isClosed && keptFamilies(session.fsm.config.local.capabilities, negotiated, how);
+      if (id !== undefined) {
+        // What an earlier restart left and this session did not confirm goes (RFC 4724 4.2).
+        router.sweepStale(id);
+        router.peerDown(id, reason, kept ? kept.families : 0);
+        stale = kept ? kept.families : 0;
+        if (kept && stale !== 0) {
+          sweepAfter(kept.time);
+          log.info("Keeping the peer's routes while it restarts", { seconds: kept.time });
+        } else sweepTimer?.();
+      }
       id = undefined;
       negotiated = undefined;
       around.touch();
@@ -115,8 +173,12 @@ export function makePeer(initial: PeerConfig, speaker: SpeakerConfig, around: Pe
       if (id === undefined) return undefined;
       const result = router.receiveUpdate(id, body);
       around.touch();
-      if (result.fault && result.fault.kind !== "reset") {
-        log.warn("An UPDATE has errors", { kind: result.fault.kind, reason: result.fault.reason });
+      if (result.fault && result.fault.kind !== "reset") sayFault(result.fault);
+      if (result.endOfRib !== 0) {
+        heardEndOfRib |= result.endOfRib;
+        stale &= ~result.endOfRib;
+        if (stale === 0) sweepTimer?.();
+        around.restart.heard();
       }
       if (result.isOverLimit) {
         const limit = `more than ${config.maxPrefixes} prefixes`;
@@ -165,6 +227,8 @@ export function makePeer(initial: PeerConfig, speaker: SpeakerConfig, around: Pe
       config = changed;
     },
     flush() {
+      // A restarted speaker says nothing before it knows what it knew (RFC 4724 4.1).
+      if (around.restart.isDeferring) return;
       for (let chunks = 0; id !== undefined; chunks++) {
         const transport = session.transport;
         if (!transport || transport.pending > MAX_WAITING) return;
@@ -205,8 +269,16 @@ export function makePeer(initial: PeerConfig, speaker: SpeakerConfig, around: Pe
         messages: { received: session.counts.received.slice(1), sent: session.counts.sent.slice(1) },
       };
     },
+    get restartState() {
+      if (!negotiated) return { upFor: undefined, isTold: false };
+      const { peer: theirs, wire } = negotiated;
+      const isTold = theirs.gracefulRestart?.isRestarting === true || (wire.families & ~heardEndOfRib) === 0;
+      return { upFor: clock.monotonic() - upSince, isTold, hasGracefulRestart: theirs.gracefulRestart !== undefined };
+    },
     close(subcode, words, isSilent) {
+      isClosed = true;
       session.stop(subcode, words, isSilent);
+      sweepStale();
       for (const cancel of timers.values()) cancel();
       timers.clear();
     },

@@ -3,8 +3,9 @@
  * session; everything else (filters, reflection, next hop mode) is the router's and changes without a reset.
  */
 
-import type { PeerConfig, SpeakerConfig } from "../bgp/config.ts";
+import { DEFAULT_RESTART_TIME, type PeerConfig, type SpeakerConfig } from "../bgp/config.ts";
 import { DEFAULT_TIMES, type FsmConfig } from "../bgp/fsm/state.ts";
+import { announcedRestart } from "../bgp/session/graceful_restart.ts";
 import { type Capabilities, NO_CAPABILITIES } from "../bgp/wire/capability.ts";
 import { IPV4_UNICAST, IPV6_UNICAST } from "../bgp/wire/constants.ts";
 import { Ip } from "../lib/ip.ts";
@@ -37,6 +38,7 @@ export function capabilitiesFor(peer: PeerConfig, config: SpeakerConfig): Capabi
     extendedMessage: true,
     as4: peer.localAs,
     role,
+    gracefulRestart: announcedRestart(peer.gracefulRestartTime ?? DEFAULT_RESTART_TIME, families),
     fqdn: config.nodeName === "" ? undefined : { host: config.nodeName, domain: "" },
   };
 }

@@ -16,17 +16,22 @@ import { Ip } from "../lib/ip.ts";
 import type { Log } from "../lib/log.ts";
 import type { LinuxKernel } from "../linux/kernel.ts";
 import { onRound } from "../linux/poller.ts";
+import { lingeringConnections } from "../linux/tcp_socket.ts";
 import { type FibReader, makeFibReader } from "./fib_reader.ts";
 import { makeFibWriter } from "./fib_writer.ts";
 import { makeListeners } from "./listeners.ts";
 import type { Answers, Query, SpeakerStatus } from "./messages.ts";
 import { makePeers } from "./peers.ts";
+import { makeRestart } from "./restart.ts";
 
 /** Status changes are told at most so often, in milliseconds. */
 const STATUS_INTERVAL = 50;
 
 /** Routes written to the kernel before the event loop gets its turn. */
 const ROUTES_AT_ONCE = 4096;
+
+/** How often a stopping speaker looks whether its last messages are out. */
+const LINGER_LOOK = 20;
 
 /** What the speaker runs on. */
 export interface SpeakerParts {
@@ -74,6 +79,7 @@ export function makeSpeaker({ router, clock, log, random, kernel, onStatus }: Sp
     if (!isDirty || isStopped) return;
     isDirty = false;
     router.settle();
+    if (restart.isDeferring) return;
     for (const peer of peers.all) if (peer.id !== undefined && router.hasBytes(peer.id)) peer.flush();
     if (router.drainFib(writer, ROUTES_AT_ONCE)) touch();
     writer.flush();
@@ -88,7 +94,17 @@ export function makeSpeaker({ router, clock, log, random, kernel, onStatus }: Sp
     });
   };
 
+  const restart = makeRestart({
+    clock,
+    peers: () => [...peers.all].map((peer) => peer.restartState),
+    ended(reason) {
+      log.info("The restart is over", { reason });
+      router.sweepFib();
+      touch();
+    },
+  });
   const peers = makePeers({
+    restart,
     router,
     clock,
     log,
@@ -124,6 +140,7 @@ export function makeSpeaker({ router, clock, log, random, kernel, onStatus }: Sp
         // Next hops are resolved over links, addresses and connected routes, so these come before any session.
         writer.table = next.fib.table;
         await reader.start(next.fib.table);
+        if (next.fib.isInstalling) restart.begin(reader.hasFoundOwn, next.fib.sweepDelay);
       }
       if (isStopped) return;
       listeners.configure(config);
@@ -141,12 +158,13 @@ export function makeSpeaker({ router, clock, log, random, kernel, onStatus }: Sp
       isStopped = true;
       stopRounds();
       listeners.close();
-      // Graceful restart is not announced, so a silent close would only make peers wait for their hold timers.
-      peers.close(CEASE_SHUTDOWN, graceful ? "restarting" : undefined);
+      restart.close();
+      peers.close(CEASE_SHUTDOWN, graceful ? "restarting" : undefined, graceful);
       reader?.close();
       writer.close();
       kernel.close();
-      await Promise.resolve();
+      // NOTIFICATIONs behind routes that a peer is still taking.
+      while (lingeringConnections() > 0) await new Promise<void>((resolve) => void clock.after(LINGER_LOOK, resolve));
     },
   };
 

@@ -96,20 +96,29 @@ test("a changed hold time makes the session anew, with the new time", () =>
     assert.match(right.log(), /Other Configuration Change \(6\/6\) received/);
   }));
 
-test("a stopped speaker says Administrative Shutdown, and its routes stay in its kernel", () =>
+test("a stopped speaker leaves silently, and its kernel and its peer keep the routes until it is back", () =>
   withSpeakers(async (hosts, left, right) => {
     await run("ip", "-n", hosts.right, "route", "add", "blackhole", "172.17.9.0/26", "proto", "80");
+    await run("ip", "-n", hosts.left, "route", "add", "blackhole", "172.17.8.0/26", "proto", "80");
     const routes = () => run("ip", "-n", hosts.left, "route");
-    await eventually("the block's route", async () => (await routes()).includes("172.17.9.0/26"));
-    await left.stop();
+    await eventually("the block's route", async () => (await routes()).includes("172.17.9.0/26 via"));
     await eventually(
-      "the reason",
-      async () => /Administrative Shutdown \(6\/2\).* received/.test((await right.peer("other"))?.lastError ?? ""),
+      "our block at the peer",
+      async () => (await right.ask({ kind: "routes", prefix: "172.17.8.0/26" })).length === 1,
     );
+    await left.stop();
+    await eventually("the end of the session", async () => (await right.peer("other"))?.state !== "Established");
+    assert.match(right.log(), /Keeping the peer's routes while it restarts/);
+    const stale = async () => (await right.ask({ kind: "routes", prefix: "172.17.8.0/26" })).map((row) => row.stale);
+    assert.deepEqual(await stale(), [true]);
     assert.match(await routes(), /172\.17\.9\.0\/26 via 10\.77\.0\.2 dev eth0 proto bird/);
     const again = startTortie(hosts, configFor(LEFT, [{}]));
     await established(again);
-    assert.match(await routes(), /172\.17\.9\.0\/26 via 10\.77\.0\.2 dev eth0 proto bird/);
+    await eventually("the end of the restart", async () => {
+      assert.match(await routes(), /172\.17\.9\.0\/26 via 10\.77\.0\.2 dev eth0 proto bird/);
+      return /The restart is over/.test(again.log());
+    });
+    await eventually("the confirmed route", async () => (await stale())[0] === false);
   }));
 
 test("a reset comes back by itself, and its words reach the peer", () =>
@@ -133,8 +142,8 @@ test("a stranger is refused at once and logged once", () =>
         "-c",
         `
 import socket
-s = socket.create_connection(("${LEFT.v4}", 179), 3, ("10.77.0.3", 0))
 try:
+    s = socket.create_connection(("${LEFT.v4}", 179), 3, ("10.77.0.3", 0))
     print("closed" if s.recv(1) == b"" else "octets")
 except ConnectionResetError:
     print("reset")
@@ -147,12 +156,13 @@ except ConnectionResetError:
 
 test("with TCP MD5 the right key makes a session, and a new key on both sides makes it again", () =>
   withSpeakers(async (_hosts, left, right) => {
+    const before = await left.peer("other");
     left.configure(configFor(LEFT, [{ password: "first-key" }]));
     right.configure(configFor(RIGHT, [{ password: "first-key" }]));
     await eventually(
       "the session with a key",
       async () =>
-        (await left.peer("other"))?.state === "Established" && (await left.peer("other"))?.messages.sent[0] === 1 &&
+        (await left.peer("other"))?.state === "Established" && (await left.peer("other"))?.since !== before?.since &&
         (await right.peer("other"))?.state === "Established",
     );
     left.configure(configFor(LEFT, [{ password: "second-key" }]));

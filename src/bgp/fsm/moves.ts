@@ -7,6 +7,7 @@
 import type { Fault } from "../wire/fault.ts";
 import {
   CEASE_HARD_RESET,
+  CEASE_MAX_PREFIXES,
   CEASE_SHUTDOWN,
   describeNotification,
   encodeShutdownMessage,
@@ -213,12 +214,17 @@ export function failByNotification(fsm: Fsm, message: Notification): Step {
   return fail(fsm, { reason: `${describeNotification(message)} received`, how });
 }
 
-/** The administrator's stop: Cease on what is open, then Idle until the next start. */
+/**
+ * The administrator's stop: Cease on what is open, then Idle until the next start. A silent one lets a peer that knows
+ * graceful restart keep our routes; others are told.
+ */
 export function stop(fsm: Fsm, event: Extract<Event, { type: "stop" }>): Step {
   const data = event.words && event.subcode === CEASE_SHUTDOWN ? encodeShutdownMessage(event.words) : NO_DATA;
-  const send = event.isSilent ? undefined : { code: ERR_CEASE, subcode: event.subcode, data };
+  const isSilent = event.isSilent && fsm.primary?.negotiated?.peer.gracefulRestart !== undefined &&
+    fsm.config.local.capabilities.gracefulRestart !== undefined;
+  const send = isSilent ? undefined : { code: ERR_CEASE, subcode: event.subcode, data };
   const reason = send ? `${describeNotification(send)} sent` : "stopped, for a restart";
-  const step = idle(fsm, { reason, how: event.isSilent ? "lost" : "hard", send });
+  const step = idle(fsm, { reason, how: isSilent ? "lost" : "hard", send: send && hardReset(fsm, send) });
   return { ...step, fsm: { ...step.fsm, isStarted: false, failures: 0 } };
 }
 
@@ -227,5 +233,19 @@ export function resetSession(fsm: Fsm, event: Extract<Event, { type: "reset" }>)
   if (!fsm.isStarted) return stay(fsm);
   const data = event.words ? encodeShutdownMessage(event.words) : NO_DATA;
   const send = { code: event.code, subcode: event.subcode, data };
-  return fail(fsm, { reason: `${describeNotification(send)} sent: ${event.reason}`, how: "notification", send });
+  const reason = `${describeNotification(send)} sent: ${event.reason}`;
+  const isHard = event.code === ERR_CEASE && event.subcode === CEASE_MAX_PREFIXES;
+  return fail(
+    fsm,
+    isHard ? { reason, how: "hard", send: hardReset(fsm, send) } : { reason, how: "notification", send },
+  );
+}
+
+/** The NOTIFICATION as one that keeps no routes, where a plain one would (RFC 8538 section 3). */
+function hardReset(fsm: Fsm, inner: Notification): Notification {
+  const isPlainKept = fsm.primary?.negotiated?.peer.gracefulRestart?.isNotification &&
+    fsm.config.local.capabilities.gracefulRestart?.isNotification;
+  if (!isPlainKept) return inner;
+  const data = Uint8Array.of(inner.code, inner.subcode, ...inner.data);
+  return { code: ERR_CEASE, subcode: CEASE_HARD_RESET, data };
 }

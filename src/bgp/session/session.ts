@@ -11,6 +11,7 @@ import { makeFsm, step } from "../fsm/step.ts";
 import type { ConnectionId, DownReason, Effect, Event, Fsm, FsmConfig, TimerName } from "../fsm/state.ts";
 import type { Negotiated } from "../fsm/negotiate.ts";
 import type { Transport, TransportSink } from "../transport.ts";
+import type { Capabilities } from "../wire/capability.ts";
 import { MSG_KEEPALIVE, MSG_NOTIFICATION, MSG_OPEN, MSG_ROUTE_REFRESH, MSG_UPDATE } from "../wire/constants.ts";
 import { type Fault, reset } from "../wire/fault.ts";
 import { encodeKeepalive, Framer } from "../wire/frame.ts";
@@ -28,6 +29,8 @@ export interface SessionEdge {
   connect(sink: TransportSink): Transport;
   setTimer(timer: TimerName, ms: number): void;
   cancelTimer(timer: TimerName): void;
+  /** The capabilities of an OPEN that goes out now, where they change with time (graceful restart). */
+  announced?(capabilities: Capabilities): Capabilities;
   /** The session is Established. */
   up(negotiated: Negotiated, transport: Transport): void;
   /** An Established session ended. */
@@ -230,7 +233,8 @@ export class Session {
       }
       case "send-open": {
         const { local } = this.#fsm.config;
-        const open = { as: local.as, holdTime: local.holdTime, id: local.id, capabilities: local.capabilities };
+        const capabilities = this.#edge.announced?.(local.capabilities) ?? local.capabilities;
+        const open = { as: local.as, holdTime: local.holdTime, id: local.id, capabilities };
         return this.#send(effect.id, MSG_OPEN, encodeOpen(open));
       }
       case "send-keepalive":
