@@ -49,7 +49,20 @@ const TCP_MD5SIG_BYTES = 216;
 const MAX_PENDING = 4 << 20;
 const BACKLOG = 1024;
 const MAX_TTL = 255;
+/** How long a closed connection may take for what waits to be sent. */
+const LINGER_MS = 1_000;
+const MAX_UNREAD = 64;
+const WASTE = new Uint8Array(65536);
+const EPOLLERR = 0x8;
+const EPOLLHUP = 0x10;
 const NOWHERE: Endpoint = { address: new Uint8Array(0), port: 0 };
+
+let lingering = 0;
+
+/** How many closed connections still have octets for their peers; 0 after a second at most. */
+export function lingeringConnections(): number {
+  return lingering;
+}
 
 /** What a socket is made with. */
 export interface TcpOptions {
@@ -236,6 +249,7 @@ class Tcp implements Transport {
   #isClosed = false;
   #queue: Uint8Array[] = [];
   #pending = 0;
+  #stopLingering: (() => void) | undefined;
   local: Endpoint = NOWHERE;
   remote: Endpoint = NOWHERE;
 
@@ -270,8 +284,38 @@ class Tcp implements Transport {
   close(): void {
     if (this.#isClosed) return;
     this.#isClosed = true;
+    if (this.#pending > 0 && !this.#isConnecting) return this.#linger();
+    this.#end();
+  }
+
+  /** Lets the kernel take what waits, a NOTIFICATION at its end for instance, for a short time. */
+  #linger(): void {
+    lingering++;
+    const timer = setTimeout(() => this.#endLingering(), LINGER_MS);
+    this.#stopLingering = () => clearTimeout(timer);
+    this.#watched.rearm(EPOLLOUT);
+  }
+
+  #endLingering(): void {
+    if (!this.#stopLingering) return;
+    this.#stopLingering();
+    this.#stopLingering = undefined;
+    lingering--;
+    this.#end();
+  }
+
+  #end(): void {
     this.#queue = [];
+    this.#pending = 0;
     this.#watched.stop();
+    // Octets left unread would make the kernel drop what it still has to send, and send a reset instead.
+    if (!this.#isConnecting) {
+      for (
+        let i = 0;
+        i < MAX_UNREAD && libc().recv(this.#fd, WASTE, WASTE.length, 0) > 0;
+        i++
+      );
+    }
     libc().close(this.#fd);
   }
 
@@ -287,12 +331,19 @@ class Tcp implements Transport {
 
   /** Told in a later turn, because the owner may be in the middle of a step. */
   #fail(reason: string): void {
-    if (this.#isClosed) return;
-    this.close();
+    if (this.#isClosed) return this.#endLingering();
+    this.#isClosed = true;
+    this.#end();
     queueMicrotask(() => this.#sink.closed(reason));
   }
 
   #ready(events: number): void {
+    if (this.#stopLingering) {
+      // A report from before the close may say EPOLLIN, which is nothing to us any more.
+      if ((events & (EPOLLERR | EPOLLHUP)) !== 0) this.#endLingering();
+      else if ((events & EPOLLOUT) !== 0) this.#drain();
+      return;
+    }
     if (this.#isConnecting) return this.#connected();
     if ((events & EPOLLOUT) !== 0) this.#drain();
     // Errors and hang-ups are reported without EPOLLIN; the read tells what it was.
@@ -342,6 +393,7 @@ class Tcp implements Transport {
       }
       this.#queue.shift();
     }
+    if (this.#isClosed) return this.#endLingering();
     this.#watched.rearm(EPOLLIN);
     this.#sink.writable();
   }

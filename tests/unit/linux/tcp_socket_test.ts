@@ -4,6 +4,7 @@ import {
   type Accepted,
   adoptTcp,
   connectTcp,
+  lingeringConnections,
   listenTcp,
   refuseTcp,
   setHops,
@@ -162,6 +163,29 @@ Deno.test("what the kernel does not take waits, in order, and is reported as tak
     await until("the report", () => near.drained > 0);
     assert.equal(client.pending, 0);
     assert.equal(near.closed, undefined);
+  } finally {
+    close();
+  }
+});
+
+Deno.test("what waits when a connection is closed still arrives, although nobody read what came in", async () => {
+  const { client, peer, far, close } = await connectPair();
+  try {
+    far.isKeeping = false;
+    peer.write(new Uint8Array(1000));
+    const chunk = new Uint8Array(65536);
+    let written = 0;
+    while (client.pending === 0 && written < 64 << 20) {
+      client.write(chunk);
+      written += chunk.length;
+    }
+    client.write(Uint8Array.of(1, 2, 3));
+    client.close();
+    assert.equal(lingeringConnections(), 1);
+    await until("the end", () => far.closed !== undefined);
+    assert.equal(far.octets, written + 3);
+    assert.match(far.closed ?? "", /the peer closed the connection/);
+    assert.equal(lingeringConnections(), 0);
   } finally {
     close();
   }
