@@ -51,19 +51,27 @@ const root = buildRouteMap({
   },
 });
 
-const oneLine = (error: unknown) => {
-  if (!(error instanceof Error)) return `tortie: ${error}`;
-  const hint = (error as { readonly hint?: unknown }).hint;
-  return `tortie: ${error.message.trimEnd()}${typeof hint === "string" ? `; ${hint}` : ""}`;
+/** An error as a line "tortie: …" for each mistake that it names. */
+const inLines = (error: unknown) => {
+  const message = error instanceof Error ? error.message : String(error);
+  const hint = (error as { readonly hint?: unknown } | null)?.hint;
+  const text = typeof hint === "string" && !message.endsWith(hint) ? `${message}; ${hint}` : message;
+  return text.split("\n").filter((line) => line.trim() !== "").map((line) => `tortie: ${line}`).join("\n") ||
+    "tortie: it failed without a word; set TORTIE_DEBUG=1 to see where";
 };
 
-/** Errors that the program did not foresee show where they came from when TORTIE_DEBUG is set. */
+/** Where an error came from is shown only when TORTIE_DEBUG is set. */
 const withStack = (error: unknown) =>
-  Deno.env.get("TORTIE_DEBUG") && error instanceof Error ? `${oneLine(error)}\n${error.stack}` : oneLine(error);
+  Deno.env.get("TORTIE_DEBUG") && error instanceof Error ? `${inLines(error)}\n${error.stack}` : inLines(error);
 
 const app = buildApplication<Terminal>(root, {
   name: "tortie",
-  scanner: { caseStyle: "allow-kebab-for-camel", allowArgumentEscapeSequence: true },
+  scanner: {
+    caseStyle: "allow-kebab-for-camel",
+    allowArgumentEscapeSequence: true,
+    // One slip of the finger; more would propose words that have nothing in common with what was typed.
+    distanceOptions: { threshold: 2, weights: { insertion: 1, deletion: 1, substitution: 1, transposition: 1 } },
+  },
   documentation: { caseStyle: "convert-camel-to-kebab", disableAnsiColor: true, useAliasInUsageLine: true },
   determineExitCode: (error) => error instanceof UsageError ? 2 : 1,
   localization: {
@@ -71,8 +79,8 @@ const app = buildApplication<Terminal>(root, {
       ...text_en,
       exceptionWhileRunningCommand: withStack,
       exceptionWhileLoadingCommandFunction: withStack,
-      exceptionWhileParsingArguments: (error) => `${oneLine(error)} (see --help)`,
-      commandErrorResult: oneLine,
+      exceptionWhileParsingArguments: (error) => `${inLines(error)} (see --help)`,
+      commandErrorResult: inLines,
       noCommandRegisteredForInput: ({ input, corrections }) =>
         `tortie: no command ${JSON.stringify(input)}` +
         (corrections.length > 0 ? `: did you mean ${corrections.join(" or ")}?` : ": see tortie --help"),

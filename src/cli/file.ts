@@ -4,9 +4,22 @@ import { CliError, type Terminal } from "./terminal.ts";
 
 /** The text of a file and the name to use for it in messages; throws `CliError` when it cannot be read. */
 export async function readFile(terminal: Terminal, file: string): Promise<{ text: string; name: string }> {
-  if (file === "-") return { text: await terminal.readInput(), name: "standard input" };
+  if (file === "-") return { text: decode(await terminal.readInput(), "standard input"), name: "standard input" };
+  return { text: decode(await readBytes(file), file), name: file };
+}
+
+/** The text of UTF-8 bytes; a byte order mark is taken off. */
+function decode(bytes: Uint8Array, name: string): string {
   try {
-    return { text: await Deno.readTextFile(file), name: file };
+    return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
+  } catch {
+    throw new CliError(`Cannot read ${name}: it is not UTF-8 text; save it as UTF-8`);
+  }
+}
+
+async function readBytes(file: string): Promise<Uint8Array> {
+  try {
+    return await Deno.readFile(file);
   } catch (error) {
     const why = error instanceof Deno.errors.NotFound
       ? "there is no such file"

@@ -11,13 +11,13 @@ import type { StricliProcess } from "@stricli/core";
 export interface Terminal {
   readonly process: StricliProcess;
   readonly env: (name: string) => string | undefined;
-  /** Everything from standard input as text, for `-f -`. */
-  readonly readInput: () => Promise<string>;
+  /** Everything from standard input, for `-f -`. */
+  readonly readInput: () => Promise<Uint8Array>;
   /** Whether standard output is a terminal, for colour and live views. */
   readonly isInteractive: boolean;
 }
 
-/** A failure that the person at the terminal can mend: printed as one line "tortie: …", exit status 1. */
+/** A failure that the person at the terminal can mend: each line of it is printed as "tortie: …", exit status 1. */
 export class CliError extends Error {
   override readonly name = "CliError";
 }
@@ -32,13 +32,19 @@ export function processTerminal(): Terminal {
   const encoder = new TextEncoder();
   const writer = (stream: typeof Deno.stdout | typeof Deno.stderr) => ({
     write: (text: string) => {
-      for (let bytes = encoder.encode(text); bytes.length > 0;) bytes = bytes.subarray(stream.writeSync(bytes));
+      try {
+        for (let bytes = encoder.encode(text); bytes.length > 0;) bytes = bytes.subarray(stream.writeSync(bytes));
+      } catch (error) {
+        // The reader (`head`, `grep -q`) has seen enough: end as SIGPIPE would have ended us.
+        if (error instanceof Deno.errors.BrokenPipe) Deno.exit(141);
+        throw error;
+      }
     },
   });
   return {
     process: { stdout: writer(Deno.stdout), stderr: writer(Deno.stderr), env: {}, exitCode: undefined },
     env: (name) => Deno.env.get(name),
-    readInput: () => new Response(Deno.stdin.readable).text(),
+    readInput: () => new Response(Deno.stdin.readable).bytes(),
     isInteractive: Deno.stdout.isTerminal(),
   };
 }

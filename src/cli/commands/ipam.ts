@@ -39,6 +39,7 @@ const release = buildCommand<{ ip: string; socket?: string }, [], Terminal>({
 export interface ConfigureFlags {
   readonly strictAffinity?: boolean;
   readonly maxBlocksPerHost?: number;
+  readonly output: "table" | "json";
   readonly socket?: string;
 }
 
@@ -66,8 +67,10 @@ const configure = buildCommand<ConfigureFlags, [], Terminal>({
         placeholder: "N",
         brief: "How many blocks a host may hold; needs strict affinity",
       },
+      output,
       socket,
     },
+    aliases: { o: "output" },
   },
   docs: { brief: "Show or change how addresses are allocated" },
 });

@@ -49,9 +49,9 @@ export function checkConfiguration(text: string, file: string, hostName: string)
   };
 }
 
-/** Errors as lines for standard error; the first one gets its "tortie: " where it is printed. */
+/** Errors as lines; each gets its "tortie: " where it is printed. */
 export function formatConfigErrors(errors: readonly ConfigError[]): string {
-  return sortConfigErrors(errors).map(formatConfigError).join("\ntortie: ");
+  return sortConfigErrors(errors).map(formatConfigError).join("\n");
 }
 
 /** Settings that a running node cannot change: the names of those that differ. */

@@ -114,10 +114,7 @@ function makeNodeApi(shared: Shared, agent: Agent, speaker: SpeakerHandle): Node
     ipam: makeIpamCalls(store, agent),
     bgp: {
       peers: () => speaker.query({ kind: "peers" }),
-      routes: (query = {}) => {
-        checkRouteQuery(query, shared.speakerStatus);
-        return speaker.query({ kind: "routes", ...query });
-      },
+      routes: (query = {}) => speaker.query({ kind: "routes", ...meantRoutes(query, shared.speakerStatus) }),
       explain: async (query) => await explainRoute(speaker, query),
     },
     policy: {
@@ -164,27 +161,40 @@ async function reload(shared: Shared): Promise<ReloadResult> {
     return { changed, warnings: all };
   } catch (error) {
     const message = error instanceof Error ? error.message : String(error);
-    shared.configError = message.replaceAll("\ntortie: ", "; ");
+    shared.configError = message.replaceAll("\n", "; ");
     log.error("the configuration file is refused; what ran before goes on", { error: shared.configError });
     throw new ApiError("invalid", message, { hint: "the edition before it stays in force" });
   }
 }
 
-/** Throws `ApiError` for a prefix or a peer that cannot be meant. */
-function checkRouteQuery({ prefix, received, advertised }: RouteQuery, status: SpeakerStatus | undefined): void {
-  if (prefix !== undefined && !Cidr.tryParse(prefix) && !Ip.tryParse(prefix)) {
-    throw new ApiError("invalid", `${JSON.stringify(prefix)} is neither a prefix nor an address`);
-  }
-  const named = received ?? advertised;
+/** The query with each peer by its session's name; throws `ApiError` for a prefix or a peer that cannot be meant. */
+function meantRoutes(query: RouteQuery, status: SpeakerStatus | undefined): RouteQuery {
+  const { prefix, received, advertised } = query;
+  checkPrefix(prefix);
   const peers = status?.peers ?? [];
-  if (named === undefined || peers.some(({ name, peer }) => name === named || peer === named)) return;
-  const known = peers.map(({ name }) => name).join(", ") || "none";
-  throw new ApiError("missing", `there is no BGP peer ${JSON.stringify(named)}: there are ${known}`);
+  // "mesh.b" and "global.tor" may be said without what they are.
+  const session = (named: string) => {
+    const found = peers.find(({ name, peer }) => name === named || peer === named) ??
+      peers.find(({ name }) => name.slice(name.indexOf(".") + 1) === named);
+    if (found) return found.name;
+    const known = peers.map(({ name }) => name).join(", ") || "none";
+    throw new ApiError("missing", `there is no BGP peer ${JSON.stringify(named)}: there are ${known}`);
+  };
+  return {
+    prefix,
+    ...received === undefined ? {} : { received: session(received) },
+    ...advertised === undefined ? {} : { advertised: session(advertised) },
+  };
+}
+
+function checkPrefix(prefix: string | undefined): void {
+  if (prefix === undefined || Cidr.tryParse(prefix) || Ip.tryParse(prefix)) return;
+  throw new ApiError("invalid", `${JSON.stringify(prefix)} is neither a prefix nor an address`);
 }
 
 /** The paths of the longest prefix that covers the query, the best first. */
 async function explainRoute(speaker: SpeakerHandle, query: string) {
-  checkRouteQuery({ prefix: query }, undefined);
+  checkPrefix(query);
   const paths = await speaker.query({ kind: "routes", prefix: query });
   return { query, prefix: paths[0]?.prefix ?? null, paths: paths.toSorted((a, b) => Number(b.best) - Number(a.best)) };
 }

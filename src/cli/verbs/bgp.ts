@@ -4,7 +4,7 @@ import type { PeerRow, RouteRow } from "../../api/shapes.ts";
 import type { RoutesFlags } from "../commands/bgp.ts";
 import { connectNode } from "../connection.ts";
 import { type Column, formatJson, formatTable } from "../table.ts";
-import { CliError, type Terminal } from "../terminal.ts";
+import { CliError, type Terminal, UsageError } from "../terminal.ts";
 
 interface ShowFlags {
   readonly output: "table" | "json";
@@ -43,7 +43,7 @@ export async function peers(this: Terminal, flags: ShowFlags): Promise<void> {
 /** Shows the routes of the Loc-RIB, or what one peer sent or is sent. */
 export async function routes(this: Terminal, flags: RoutesFlags, prefix?: string): Promise<void> {
   if (flags.received !== undefined && flags.advertised !== undefined) {
-    throw new CliError("--received and --advertised are two different views: name one");
+    throw new UsageError("--received and --advertised are two different views: name one");
   }
   const { received, advertised } = flags;
   const rows = await connectNode(this, flags).bgp.routes({ prefix, received, advertised });

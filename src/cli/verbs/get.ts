@@ -14,13 +14,20 @@ export async function get(this: Terminal, flags: GetFlags, word: string, name?: 
   const { resources } = connectNode(this, flags);
   const filter = { namespace: flags.namespace, name };
   if (flags.watch) {
+    const { stringify } = await import("yaml");
     for await (const event of resources.watch(entry.kind, filter)) {
-      const [change, resource] = [event.type, event.resource];
+      const name = `${nameOf(entry, event.resource)}\n`;
       this.process.stdout.write(
-        flags.output === "json" ? JSON.stringify(event) + "\n" : `${change.padEnd(8)} ${nameOf(entry, resource)}\n`,
+        flags.output === "json"
+          ? JSON.stringify(event) + "\n"
+          : flags.output === "yaml"
+          ? `---\n${stringify(event)}`
+          : flags.output === "name"
+          ? name
+          : `${event.type.padEnd(8)} ${name}`,
       );
     }
-    return;
+    throw new CliError("the node has ended the watch; is it stopped? Start the watch again once it runs");
   }
   const found = await resources.list(entry.kind, filter);
   if (name !== undefined && found.length === 0) throw new CliError(`no ${entry.kind} ${JSON.stringify(name)}`);

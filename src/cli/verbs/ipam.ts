@@ -74,5 +74,6 @@ export async function configure(this: Terminal, flags: ConfigureFlags): Promise<
     ...strictAffinity === undefined ? {} : { strictAffinity },
     ...maxBlocksPerHost === undefined ? {} : { maxBlocksPerHost },
   });
+  if (flags.output === "json") return void this.process.stdout.write(formatJson(settings));
   for (const [key, value] of Object.entries(settings)) this.process.stdout.write(`${key}: ${value}\n`);
 }

@@ -5,7 +5,7 @@ import { systemClock } from "../../store/expiry.ts";
 import { DEFAULT_CONFIG } from "../connection.ts";
 import { loadConfiguration } from "../node/configuration.ts";
 import { watchFile } from "../node/file_watch.ts";
-import { startNode } from "../node/node.ts";
+import { type RunningNode, startNode } from "../node/node.ts";
 import { startNodeLog } from "../node_log.ts";
 import { CliError, type Terminal } from "../terminal.ts";
 
@@ -19,10 +19,17 @@ export async function run(this: Terminal, flags: { readonly config?: string }): 
   const stopped = Promise.withResolvers<void>();
   for (const signal of ["SIGTERM", "SIGINT"] as const) Deno.addSignalListener(signal, () => stopped.resolve());
 
-  const node = await startNode({ configuration, reread: () => loadConfiguration(this, file), clock, log });
-  const notifier = makeNotifier({ socket: this.env("NOTIFY_SOCKET"), watchdogUsec: this.env("WATCHDOG_USEC"), clock });
-  const reload = () => void node.reload().catch(() => {});
+  const reload = () => void running.node?.reload().catch(() => {});
+  const running: { node?: RunningNode } = {};
   Deno.addSignalListener("SIGHUP", reload);
+
+  const node = running.node = await startNode({
+    configuration,
+    reread: () => loadConfiguration(this, file),
+    clock,
+    log,
+  });
+  const notifier = makeNotifier({ socket: this.env("NOTIFY_SOCKET"), watchdogUsec: this.env("WATCHDOG_USEC"), clock });
   const unwatch = watchFile(file, clock, reload);
   notifier.ready(`node ${configuration.name}`);
   notifier.watchdog(() => true);

@@ -1,6 +1,6 @@
 /** `tortie workload`: attach, detach and list. */
 
-import { type AttachFlags } from "../commands/workload.ts";
+import type { AttachFlags } from "../commands/workload.ts";
 import { parsePairs } from "../commands/flags.ts";
 import { connectNode } from "../connection.ts";
 import { formatJson, formatTable } from "../table.ts";

@@ -89,5 +89,5 @@ async function readResources(terminal: Terminal, file: string) {
 }
 
 function report(failures: readonly string[]): void {
-  if (failures.length > 0) throw new CliError(failures.join("\ntortie: "));
+  if (failures.length > 0) throw new CliError(failures.join("\n"));
 }
