@@ -27,7 +27,7 @@ import { endpointId, OwnEndpoints } from "./own_endpoints.ts";
 import { type LiveSnapshot, type Snapshot, type SnapshotChange, watchSnapshot } from "./snapshot.ts";
 import { type AgentStatus, makeStatus } from "./status.ts";
 import { foreignPool, openFamilies } from "./workloads/addresses.ts";
-import { annotation, WorkloadError } from "./workloads/endpoint.ts";
+import { annotation, WorkloadError, workloadName } from "./workloads/endpoint.ts";
 import { defaultMtu } from "./workloads/mtu.ts";
 import { healWorkloads } from "./workloads/heal.ts";
 import { makeWorkloads, type Workloads } from "./workloads/workloads.ts";
@@ -232,8 +232,11 @@ export function startAgent(parts: AgentParts): Agent {
       const endpoint = own.get(id);
       if (endpoint?.metadata.annotations?.[annotation.netns] === undefined) continue;
       if (now - (lastEnsure.get(id) ?? -Infinity) < ensureInterval) continue;
+      const level = lastEnsure.has(id) ? "debug" : "warn";
       lastEnsure.set(id, now);
-      workloads.ensure(endpoint).catch((error) => log.warn("could not mend a workload", { id, error }));
+      workloads.ensure(endpoint).catch((error) =>
+        log[level]("a workload has no interface and cannot get one", { workload: workloadName(endpoint), error })
+      );
     }
   };
 

@@ -19,7 +19,10 @@ export class SysctlReconciler extends TableReconciler<string, string> {
       name: "sysctls",
       read: async (desired) => {
         const found = new Map<string, string>();
+        let count = 0;
         for (const path of desired.keys()) {
+          // Reading is synchronous underneath: others get their turn among thousands.
+          if (++count % readsATurn === 0) await new Promise<void>((resolve) => void clock.after(0, resolve));
           const value = await sysctl.read(path);
           if (value !== undefined) found.set(path, value);
         }
@@ -33,3 +36,6 @@ export class SysctlReconciler extends TableReconciler<string, string> {
     }, clock);
   }
 }
+
+/** Sysctls that are read before others get their turn: a few milliseconds' worth. */
+const readsATurn = 128;

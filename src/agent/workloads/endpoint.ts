@@ -216,7 +216,7 @@ export function makeEndpoint(
 }
 
 function annotationsOf(request: AttachRequest): Record<string, string> {
-  const ips = (request.ips ?? []).map((ip) => Ip.parse(ip).toString());
+  const ips = (request.ips ?? []).map((ip) => Ip.parse(ip).toString()).sort();
   return {
     ...request.netns !== undefined
       ? { [annotation.netns]: request.netns }

@@ -10,7 +10,7 @@ import { HANDLES_PREFIX } from "../../model/keys/mod.ts";
 import type { WorkloadEndpoint } from "../../model/resources/mod.ts";
 import { splitWepName } from "../../model/wep_name.ts";
 import type { Store } from "../../store/store.ts";
-import { annotation, endpointOfHandle, handlePrefix, hostInterfaceName } from "./endpoint.ts";
+import { annotation, endpointOfHandle, handlePrefix, hostInterfaceName, workloadName } from "./endpoint.ts";
 import type { HealingWorkloads } from "./workloads.ts";
 
 /** Sweeps what is left of endpoints that do not exist, and makes missing interfaces again. */
@@ -46,6 +46,11 @@ export async function healWorkloads(
     await workloads.sweep({ endpoint: left.name, interfaceName, workload: left.workload });
   }
   for (const endpoint of [...endpoints()]) {
-    if (endpoint.metadata.annotations?.[annotation.netns] !== undefined) await workloads.ensure(endpoint);
+    if (endpoint.metadata.annotations?.[annotation.netns] === undefined) continue;
+    try {
+      await workloads.ensure(endpoint);
+    } catch (error) {
+      log.warn("a workload has no interface and cannot get one", { workload: workloadName(endpoint), error });
+    }
   }
 }

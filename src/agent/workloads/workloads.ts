@@ -74,8 +74,8 @@ export interface Workloads {
 
 /** Workloads, and what the agent mends them with. */
 export interface HealingWorkloads extends Workloads {
-  /** Makes the interface of an endpoint again where it is missing and its namespace still stands; false when it does not. */
-  ensure(endpoint: WorkloadEndpoint): Promise<boolean>;
+  /** Makes the interface of an endpoint again where it is missing; throws where it cannot, as when its namespace is gone. */
+  ensure(endpoint: WorkloadEndpoint): Promise<void>;
   /** Removes link and addresses that bear the name of an endpoint that does not exist. */
   sweep(rest: Leftover): Promise<void>;
 }
@@ -276,14 +276,7 @@ export function makeWorkloads(parts: WorkloadParts): HealingWorkloads {
       inTurn(workloadName(endpoint), async () => {
         const { name, namespace = "default" } = endpoint.metadata;
         const stands = await read(resourceKey("WorkloadEndpoint", name, namespace));
-        if (!stands || await ownLink(name, endpoint.spec.interfaceName)) return true;
-        try {
-          await ensureInside(stands.endpoint);
-          return true;
-        } catch (error) {
-          log.warn("a workload has no interface and cannot get one", { workload: workloadName(endpoint), error });
-          return false;
-        }
+        if (stands && !await ownLink(name, endpoint.spec.interfaceName)) await ensureInside(stands.endpoint);
       }),
     sweep: (rest) => inTurn(rest.workload, () => sweep(rest)),
   };
