@@ -48,6 +48,23 @@ export interface PeerStatus {
   readonly families: readonly number[];
   /** Messages by type: open, update, notification, keepalive, refresh. */
   readonly messages: { readonly received: readonly number[]; readonly sent: readonly number[] };
+  /** The BFD session beside it; null where none is asked for. */
+  readonly bfd?: BfdStatus | null;
+}
+
+/** A BFD session. Times in milliseconds; null while they are not known, or for no periodic packets. */
+export interface BfdStatus {
+  readonly state: "AdminDown" | "Down" | "Init" | "Up";
+  /** When the state was entered, RFC 3339. */
+  readonly since: string;
+  readonly hops: "single-hop" | "multihop";
+  /** Between the packets that we send. */
+  readonly interval: number | null;
+  /** How long the peer may be silent. */
+  readonly detectionTime: number | null;
+  /** The diagnostic that we send, as RFC 5880 names it. */
+  readonly diagnostic: string;
+  readonly reason: string;
 }
 
 /** What the speaker says of itself. */

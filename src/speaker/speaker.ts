@@ -10,13 +10,14 @@
 
 import { EMPTY_CONFIG, type SpeakerConfig } from "../bgp/config.ts";
 import type { Router } from "../bgp/rib/interface.ts";
-import { CEASE_RESET, CEASE_SHUTDOWN, ERR_CEASE } from "../bgp/wire/notification.ts";
+import { CEASE_BFD_DOWN, CEASE_RESET, CEASE_SHUTDOWN, ERR_CEASE } from "../bgp/wire/notification.ts";
 import type { Clock } from "../lib/clock.ts";
 import { Ip } from "../lib/ip.ts";
 import type { Log } from "../lib/log.ts";
 import type { LinuxKernel } from "../linux/kernel.ts";
 import { onRound } from "../linux/poller.ts";
 import { lingeringConnections } from "../linux/tcp_socket.ts";
+import { makeBfd } from "./bfd.ts";
 import { type FibReader, makeFibReader } from "./fib_reader.ts";
 import { makeFibWriter } from "./fib_writer.ts";
 import { makeListeners } from "./listeners.ts";
@@ -120,13 +121,26 @@ export function makeSpeaker({ router, clock, log, random, kernel, onStatus }: Sp
       };
     },
   });
+  const bfd = makeBfd({
+    clock,
+    log,
+    random,
+    statusChanged,
+    lost(names, reason) {
+      for (const name of names) {
+        const peer = peers.byName(name);
+        if (peer?.isEstablished) peer.session.reset(ERR_CEASE, CEASE_BFD_DOWN, `BFD: ${reason}`);
+      }
+    },
+  });
+  const peerRows = () => [...peers.all].map((peer) => ({ ...peer.status(), bfd: bfd.status(peer.config.name) }));
   const listeners = makeListeners((accepted) => peers.accept(accepted), { clock, log, changed: statusChanged });
   const stopRounds = onRound(round);
 
   const status = (): SpeakerStatus => ({
-    peers: [...peers.all].map((peer) => peer.status()),
+    peers: peerRows(),
     listening: listeners.open,
-    errors: [...listeners.errors, ...writer.errors],
+    errors: [...listeners.errors, ...writer.errors, ...bfd.errors],
   });
 
   return {
@@ -145,6 +159,7 @@ export function makeSpeaker({ router, clock, log, random, kernel, onStatus }: Sp
       if (isStopped) return;
       listeners.configure(config);
       peers.apply(config);
+      bfd.configure(config);
       touch();
       statusChanged();
     },
@@ -159,6 +174,8 @@ export function makeSpeaker({ router, clock, log, random, kernel, onStatus }: Sp
       stopRounds();
       listeners.close();
       restart.close();
+      // AdminDown first: a peer whose BFD hears nothing more would take that for a failure of the path.
+      bfd.close();
       peers.close(CEASE_SHUTDOWN, graceful ? "restarting" : undefined, graceful);
       reader?.close();
       writer.close();
@@ -171,7 +188,7 @@ export function makeSpeaker({ router, clock, log, random, kernel, onStatus }: Sp
   function answer(query: Query): Answers[Query["kind"]] {
     switch (query.kind) {
       case "peers":
-        return [...peers.all].map((peer) => peer.status());
+        return peerRows();
       case "routes":
         router.settle();
         return router.routes(query);
