@@ -209,13 +209,17 @@ export class MemoryFilter {
         if (isChainUsed(table, command.chain)) return EBUSY;
         chains.delete(command.chain);
         return undefined;
-      case "flush chain":
-      case "delete rule": {
+      case "flush chain": {
         const chain = chains.get(command.chain);
         if (!chain) return ENOENT;
-        const kept = command.op === "flush chain" ? [] : chain.rules.filter(({ handle }) => handle !== command.handle);
-        if (command.op === "delete rule" && kept.length === chain.rules.length) return ENOENT;
-        chains.set(command.chain, { ...chain, rules: kept });
+        chains.set(command.chain, { ...chain, rules: [] });
+        return undefined;
+      }
+      case "delete rule": {
+        const chain = chains.get(command.chain);
+        const rules = chain?.rules.filter(({ handle }) => handle !== command.handle);
+        if (!chain || !rules || rules.length === chain.rules.length) return ENOENT;
+        chains.set(command.chain, { ...chain, rules });
         return undefined;
       }
       case "add rule": {

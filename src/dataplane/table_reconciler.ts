@@ -49,6 +49,9 @@ export interface Failure {
 /** How long until the whole table is read again, and the longest wait between two tries of a key, in milliseconds. */
 export const resyncInterval = 90_000, longestBackoff = 10_000;
 
+/** Milliseconds between two readings of a table in doubt: while reports are lost all the time, reading is not all we do. */
+export const shortestReread = 250;
+
 function backoff(attempts: number): number {
   return attempts <= 1 ? 0 : Math.min(longestBackoff, 50 * 2 ** Math.min(attempts, 10));
 }
@@ -167,12 +170,12 @@ export class TableReconciler<D, A> {
 
   /** Whether a key waits for the next `apply` (one that failed waits for its time). */
   get isDirty(): boolean {
-    return this.#isDoubtful || this.#dirty.size > this.#failures.size;
+    return this.#dirty.size > this.#failures.size;
   }
 
   /** When `apply` is next worth calling without a new event, on the clock's monotonic time. */
   nextDue(): number {
-    let due = this.#readFailure?.due ?? (this.#isDoubtful ? 0 : this.#lastRead + resyncInterval);
+    let due = this.#readFailure?.due ?? this.#lastRead + (this.#isDoubtful ? shortestReread : resyncInterval);
     for (const failure of this.#failures.values()) due = Math.min(due, failure.due);
     return due;
   }
@@ -187,7 +190,7 @@ export class TableReconciler<D, A> {
 
   #isReadDue(now: number): boolean {
     if (this.#readFailure) return this.#readFailure.due <= now;
-    return this.#isDoubtful || now - this.#lastRead >= resyncInterval;
+    return now - this.#lastRead >= (this.#isDoubtful ? shortestReread : resyncInterval);
   }
 
   /** Without a first good read nothing may be applied, because what is there is not known. */
