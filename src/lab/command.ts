@@ -5,6 +5,36 @@ export class CommandError extends Error {
   override readonly name = "CommandError";
 }
 
+/** The programs that every lab is made with, and Debian's packages that have them. */
+const PROGRAMS: Readonly<Record<string, string>> = {
+  ip: "iproute2",
+  ping: "iputils-ping",
+  bird: "bird2",
+  birdc: "bird2",
+};
+
+/** Throws `CommandError` naming the programs that are missing, before anything is made. */
+export function requirePrograms(path = Deno.env.get("PATH") ?? ""): void {
+  const missing = Object.keys(PROGRAMS).filter((program) =>
+    !path.split(":").some((dir) => exists(`${dir}/${program}`))
+  );
+  if (missing.length === 0) return;
+  const packages = [...new Set(missing.map((program) => PROGRAMS[program]))].join(" ");
+  throw new CommandError(
+    `a lab needs ${
+      missing.join(" and ")
+    }, not installed here: run \`sudo ./install.sh lab\` or \`apt-get install ${packages}\``,
+  );
+}
+
+function exists(path: string): boolean {
+  try {
+    return Deno.statSync(path).isFile;
+  } catch {
+    return false;
+  }
+}
+
 /** Runs a program to its end and returns its standard output; throws `CommandError` with its standard error. */
 export async function runCommand(
   command: readonly [string, ...string[]],

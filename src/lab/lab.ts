@@ -7,8 +7,8 @@
  */
 
 import { connectApi } from "../api/client.ts";
-import { runCommand } from "./command.ts";
-import { buildNetwork, destroyNetwork, namespaceOf, namespacesOf } from "./network.ts";
+import { requirePrograms, runCommand } from "./command.ts";
+import { buildNetwork, destroyNetwork, namedNamespaces, namespaceOf, namespacesOf } from "./network.ts";
 import { isRunning, type LabProcess, startProcess, stopProcesses } from "./process.ts";
 import { hostConfiguration, type LabHost, routerConfiguration, type Topology } from "./topology.ts";
 
@@ -22,6 +22,8 @@ export interface LabOptions {
   readonly command: readonly string[];
   /** Says what is being done, for people. */
   readonly say?: (line: string) => void;
+  /** Ends bringing it up; what was made until then is taken down. */
+  readonly signal?: AbortSignal;
 }
 
 /** What `lab.json` holds. */
@@ -93,12 +95,12 @@ export class Lab {
   }
 
   /** Waits until a host's node answers; throws `LabError` with the end of its log when it does not. */
-  async nodeReady(host: string, patience = 30_000): Promise<void> {
+  async nodeReady(host: string, patience = 30_000, signal?: AbortSignal): Promise<void> {
     await until(`node ${host} answers`, patience, async () => {
       const process = this.process(host);
       if (process && !isRunning(process)) throw new LabError(`node ${host} ended: ${logTail(process.log)}`);
       return (await this.api(host).status()).store.inSync;
-    });
+    }, signal);
   }
 
   /** The API of a host's node. */
@@ -115,30 +117,40 @@ export class Lab {
 
 /** Brings a lab up; takes it down again when that fails. */
 export async function labUp(topology: Topology, options: LabOptions): Promise<Lab> {
-  const { name, command, say = () => {} } = options;
+  const { name, command, say = () => {}, signal } = options;
   if (!/^[a-z][a-z0-9-]{0,8}$/i.test(name)) {
     throw new LabError(`wrong lab name ${JSON.stringify(name)}: 1 to 9 letters, digits and dashes, a letter first`);
   }
   if (Deno.uid() !== 0) throw new LabError("a lab needs root: run it with sudo");
   const dir = folder(options);
-  if (readRecord(dir)) throw new LabError(`lab ${name} is up: take it down first (tortie lab down)`);
+  const downCommand = `tortie lab down${name === "tortie" ? "" : ` --name ${name}`}`;
+  if (readRecord(dir)) throw new LabError(`lab ${name} is up, or half of it: take it down first (${downCommand})`);
+  requirePrograms();
+  // Noted as ours they would be deleted with the lab.
+  const taken = (await namedNamespaces()).filter((each) => namespacesOf(name, topology).includes(each));
+  if (taken.length > 0) {
+    throw new LabError(`the network namespaces ${taken.join(", ")} exist already: choose another name with --name`);
+  }
   const lab = new Lab(name, dir, command, { topology, namespaces: namespacesOf(name, topology), processes: [] });
   writeRecord(dir, lab.record);
   try {
     say(`network: ${topology.hosts.length} hosts and router ${topology.router.name} on one segment`);
     await buildNetwork(name, topology);
+    signal?.throwIfAborted();
     writeConfigurations(lab);
     lab.startRouter();
     for (const host of topology.hosts) lab.startNode(host);
-    await Promise.all(topology.hosts.map((host) => lab.nodeReady(host.name)));
+    await Promise.all(topology.hosts.map((host) => lab.nodeReady(host.name, 30_000, signal)));
     say("nodes: all answer");
     await Promise.all(topology.hosts.map((host) => attachWorkloads(lab, host)));
     say(`workloads: ${topology.hosts.flatMap((host) => host.workloads).length} attached`);
-    await Promise.all(topology.hosts.map((host) => sessionsStand(lab, host)));
+    signal?.throwIfAborted();
+    await Promise.all(topology.hosts.map((host) => sessionsStand(lab, host, signal)));
     say("BGP: all sessions are established");
     return lab;
   } catch (error) {
     await labDown(options);
+    if (signal?.aborted) throw new LabError("interrupted: the lab is taken down again, nothing is left behind");
     throw error;
   }
 }
@@ -171,11 +183,11 @@ async function attachWorkloads(lab: Lab, host: LabHost): Promise<void> {
 }
 
 /** Waits until the node's every session is established. */
-async function sessionsStand(lab: Lab, host: LabHost): Promise<void> {
+async function sessionsStand(lab: Lab, host: LabHost, signal?: AbortSignal): Promise<void> {
   await until(`the sessions of ${host.name} are established`, 60_000, async () => {
     const { bgp } = await lab.api(host.name).status();
     return bgp.configured >= lab.topology.hosts.length && bgp.established === bgp.configured;
-  });
+  }, signal);
 }
 
 function writeConfigurations(lab: Lab): void {
@@ -191,9 +203,15 @@ function writeConfigurations(lab: Lab): void {
 }
 
 /** Polls until the condition holds; throws `LabError` with the last error when it does not in time. */
-export async function until(what: string, patience: number, holds: () => Promise<boolean> | boolean): Promise<void> {
+export async function until(
+  what: string,
+  patience: number,
+  holds: () => Promise<boolean> | boolean,
+  signal?: AbortSignal,
+): Promise<void> {
   let last: unknown;
   for (const end = Date.now() + patience; Date.now() < end;) {
+    signal?.throwIfAborted();
     try {
       if (await holds()) return;
       last = undefined;

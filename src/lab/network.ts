@@ -55,10 +55,27 @@ export async function buildNetwork(lab: string, topology: Topology): Promise<voi
 
 /** Deletes every namespace of the lab, and with it its links and routes. */
 export async function destroyNetwork(lab: string, namespaces: readonly string[]): Promise<void> {
-  const listed = await runCommand(["ip", "netns", "list"]);
-  const existing = new Set(listed.split("\n").map((line) => line.split(" ")[0]));
+  const existing = await namedNamespaces();
   for (const namespace of namespaces) {
-    if (namespace.startsWith(`${lab}-`) && existing.has(namespace)) await runCommand(["ip", "netns", "del", namespace]);
+    if (!namespace.startsWith(`${lab}-`) || !existing.includes(namespace)) continue;
+    // What still runs inside (a command of `lab exec`) would keep the namespace alive without its name.
+    const inside = await runCommand(["ip", "netns", "pids", namespace]);
+    for (const pid of inside.split("\n").map(Number).filter((pid) => pid > 1 && pid !== Deno.pid)) end(pid);
+    await runCommand(["ip", "netns", "del", namespace]);
+  }
+}
+
+/** The names of all network namespaces that have one. */
+export async function namedNamespaces(): Promise<string[]> {
+  const listed = await runCommand(["ip", "netns", "list"]);
+  return listed.split("\n").map((line) => line.split(" ")[0] ?? "").filter((name) => name !== "");
+}
+
+function end(pid: number): void {
+  try {
+    Deno.kill(pid, "SIGKILL");
+  } catch {
+    // It has ended by itself.
   }
 }
 

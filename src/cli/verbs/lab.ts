@@ -13,13 +13,17 @@ import { CliError, type Terminal, UsageError } from "../terminal.ts";
 /** Brings the lab up and shows it. */
 export async function up(this: Terminal, flags: LabFlags & { readonly config?: string }): Promise<void> {
   const topology = flags.config === undefined ? defaultTopology : await topologyFrom(this, flags.config);
-  const lab = await labUp(topology, { ...options(flags), say: (line) => this.process.stderr.write(`lab: ${line}\n`) });
+  const interrupted = new AbortController();
+  const interrupt = () => interrupted.abort();
+  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) Deno.addSignalListener(signal, interrupt);
+  const say = (line: string) => this.process.stderr.write(`lab: ${line}\n`);
+  const lab = await labUp(topology, { ...options(flags), say, signal: interrupted.signal });
+  // From here on it is up, and an interrupted report leaves it so.
+  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) Deno.removeSignalListener(signal, interrupt);
   show(this, await reportLab(lab), "table");
-  this.process.stderr.write(
-    `lab: look around with \`tortie lab exec ${
-      topology.hosts[0]?.name
-    } -- ip route\`; end it with \`tortie lab down\`\n`,
-  );
+  const name = flags.name === "tortie" ? "" : ` --name ${flags.name}`;
+  say(`look around with \`tortie lab exec${name} ${topology.hosts[0]?.name} -- ip route\``);
+  say(`end it with \`tortie lab down${name}\``);
 }
 
 /** Takes the lab down. */
