@@ -7,7 +7,13 @@ import { argument, output, socket, word } from "./flags.ts";
 const peers = buildCommand<{ output: "table" | "json"; socket?: string }, [], Terminal>({
   loader: async () => (await import("../verbs/bgp.ts")).peers,
   parameters: { flags: { output, socket }, aliases: { o: "output" } },
-  docs: { brief: "Show the sessions" },
+  docs: {
+    brief: "Show the sessions",
+    fullDescription:
+      "Shows each session: its state and since when, how many routes came, were accepted and are sent, and the\n" +
+      "last error. mesh.NODE is a session of the full mesh, the others are named after their BGPPeer.\n" +
+      "\nExample: tortie bgp peers -o json | jq -r '.[] | select(.state != \"Established\").name'",
+  },
 });
 
 /** The flags of `bgp routes`. */
@@ -30,7 +36,15 @@ const routes = buildCommand<RoutesFlags, [string?], Terminal>({
     aliases: { o: "output" },
     positional: { kind: "tuple", parameters: [{ ...argument("PREFIX", "Only this prefix"), optional: true }] },
   },
-  docs: { brief: "Show routes and which path is best" },
+  docs: {
+    brief: "Show routes and which path is best",
+    fullDescription:
+      "Shows all paths of the Loc-RIB, the best marked *, and why it won. A PEER is a name of `tortie bgp peers`\n" +
+      "or an address.\n" +
+      "\nExamples: tortie bgp routes 172.17.9.0/26\n" +
+      "          tortie bgp routes --received tor\n" +
+      "          tortie bgp routes --advertised 192.168.100.1",
+  },
 });
 
 const explain = buildCommand<{ output: "table" | "json"; socket?: string }, [string], Terminal>({
@@ -40,7 +54,12 @@ const explain = buildCommand<{ output: "table" | "json"; socket?: string }, [str
     aliases: { o: "output" },
     positional: { kind: "tuple", parameters: [argument("PREFIX", "A prefix, or an address to look up")] },
   },
-  docs: { brief: "Explain why a path won and the others lost" },
+  docs: {
+    brief: "Explain why a path won and the others lost",
+    fullDescription:
+      "Shows the paths of the longest prefix that covers the question, the best first, each with the reason.\n" +
+      "\nExample: tortie bgp explain 172.17.9.3",
+  },
 });
 
 export const bgp = buildRouteMap({ routes: { peers, routes, explain }, docs: { brief: "BGP sessions and routes" } });

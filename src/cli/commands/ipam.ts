@@ -18,13 +18,24 @@ const show = buildCommand<ShowFlags, [], Terminal>({
     flags: { blocks: toggle("Show each block"), ip: word("ADDR", "Show who has this address"), output, socket },
     aliases: { o: "output" },
   },
-  docs: { brief: "Show pools, blocks or one address" },
+  docs: {
+    brief: "Show pools, blocks or one address",
+    fullDescription:
+      "Shows how much of each pool is used; with --blocks each block and the host that it belongs to; with\n" +
+      "--ip who has an address, and why it can or cannot be given.\n" +
+      "\nExamples: tortie ipam show --blocks\n" +
+      "          tortie ipam show --ip 172.17.8.20",
+  },
 });
 
 const check = buildCommand<{ output: "table" | "json"; socket?: string }, [], Terminal>({
   loader: async () => (await import("../verbs/ipam.ts")).check,
   parameters: { flags: { output, socket }, aliases: { o: "output" } },
-  docs: { brief: "Look for addresses without a workload, and for what disagrees; exit 1 when something is found" },
+  docs: {
+    brief: "Look for addresses without a workload, and for what disagrees; exit 1 when something is found",
+    fullDescription: "Compares blocks, handles, affinities and workloads, and prints a line for whatever disagrees.\n" +
+      "Exit status 1 when something is found.",
+  },
 });
 
 const release = buildCommand<{ ip: string; socket?: string }, [], Terminal>({
@@ -32,7 +43,11 @@ const release = buildCommand<{ ip: string; socket?: string }, [], Terminal>({
   parameters: {
     flags: { ip: { kind: "parsed", parse: String, placeholder: "ADDR", brief: "The address to give back" }, socket },
   },
-  docs: { brief: "Give back an address that nothing uses any more" },
+  docs: {
+    brief: "Give back an address that nothing uses any more",
+    fullDescription: "Gives back an address that nothing uses any more; one that a workload has is refused.\n" +
+      "\nExample: tortie ipam release --ip 172.17.8.20",
+  },
 });
 
 /** The flags of `ipam configure`. */
@@ -72,7 +87,11 @@ const configure = buildCommand<ConfigureFlags, [], Terminal>({
     },
     aliases: { o: "output" },
   },
-  docs: { brief: "Show or change how addresses are allocated" },
+  docs: {
+    brief: "Show or change how addresses are allocated",
+    fullDescription: "Shows the allocator's settings, after changing those that are named.\n" +
+      "\nExample: tortie ipam configure --strict-affinity true --max-blocks-per-host 4",
+  },
 });
 
 export const ipam = buildRouteMap({

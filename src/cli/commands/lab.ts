@@ -24,20 +24,32 @@ const up = buildCommand<LabFlags & { config?: string }, [], Terminal>({
   },
   docs: {
     brief: "Bring up hosts, workloads and a top-of-rack router, and show that they reach each other",
-    fullDescription: "Needs root, and BIRD 2 for the router. Nothing outside the lab's own namespaces is changed.",
+    fullDescription:
+      "Brings up hosts that each run a real node, their workloads, and a top-of-rack router, in network\n" +
+      "namespaces of this machine, and shows that they reach each other. Needs root, and BIRD 2 for the router.\n" +
+      "Nothing outside the lab's own namespaces is changed.\n" +
+      "\nExamples: tortie lab up\n" +
+      "          tortie lab up --name second --config lab.yaml",
   },
 });
 
 const down = buildCommand<LabFlags, [], Terminal>({
   loader: async () => (await import("../verbs/lab.ts")).down,
   parameters: { flags: { name } },
-  docs: { brief: "Take the lab down; nothing is left behind" },
+  docs: {
+    brief: "Take the lab down; nothing is left behind",
+    fullDescription: "Ends what runs in the lab and deletes its namespaces, also after `lab up` was killed half way.",
+  },
 });
 
 const status = buildCommand<LabFlags & { output: "table" | "json" }, [], Terminal>({
   loader: async () => (await import("../verbs/lab.ts")).status,
   parameters: { flags: { name, output }, aliases: { o: "output" } },
-  docs: { brief: "Show routes, workloads, sessions and who reaches whom" },
+  docs: {
+    brief: "Show routes, workloads, sessions and who reaches whom",
+    fullDescription: "Shows each host's routes, workloads and sessions, the router's routes, and a matrix of pings.\n" +
+      "Exit status 1 when a workload does not reach another.",
+  },
 });
 
 const exec = buildCommand<LabFlags, string[], Terminal>({
@@ -50,7 +62,16 @@ const exec = buildCommand<LabFlags, string[], Terminal>({
       parameter: argument("HOST -- CMD", "A host, router or workload, and a command"),
     },
   },
-  docs: { brief: "Run a command inside a host, router or workload of the lab", customUsage: ["HOST -- CMD…"] },
+  docs: {
+    brief: "Run a command inside a host, router or workload of the lab",
+    fullDescription:
+      "Runs a command inside a member's namespace and exits as the command does. On a host TORTIE_SOCKET is set,\n" +
+      "so that `tortie` talks to that host's node.\n" +
+      "\nExamples: tortie lab exec a -- ip route\n" +
+      "          tortie lab exec a-web -- ping -c 3 172.17.9.1\n" +
+      "          tortie lab exec b -- tortie bgp peers",
+    customUsage: ["[--name NAME] HOST -- CMD…"],
+  },
 });
 
 export const lab = buildRouteMap({

@@ -10,7 +10,9 @@ export const run = buildCommand<{ config?: string }, [], Terminal>({
   docs: {
     brief: "Run the node in the foreground",
     fullDescription: "Runs the node until SIGTERM or SIGINT, which leave the dataplane standing. SIGHUP reads the\n" +
-      "configuration file again; a file with errors is refused whole and the running state stays.",
+      "configuration file again, as an edit of it does; a file with errors is refused whole and the running\n" +
+      "state stays. An empty file is a working single host.\n" +
+      "\nExample: tortie run --config ./tortie.yaml",
   },
 });
 
@@ -19,21 +21,33 @@ export const down = buildCommand<{ config?: string; socket?: string }, [], Termi
   parameters: { flags: { config, socket } },
   docs: {
     brief: "Take everything that bears tortie's mark off this host",
-    fullDescription: "Removes workload interfaces, routes, neighbours and sysctls that tortie set. The node must be\n" +
-      "stopped first. Addresses stay assigned in the store: detach workloads to give them back.",
+    fullDescription:
+      "Takes everything that bears tortie's mark off this host: workload interfaces, routes, neighbours\n" +
+      "and their sysctls. What others made stays. The node must be stopped first. Addresses stay assigned in\n" +
+      "the store: detach workloads to give them back, or start the node again to get everything back.\n" +
+      "\nExample: systemctl stop tortie && tortie down",
   },
 });
 
 export const status = buildCommand<{ socket?: string; output: "table" | "json" }, [], Terminal>({
   loader: async () => (await import("../verbs/status.ts")).status,
   parameters: { flags: { socket, output }, aliases: { o: "output" } },
-  docs: { brief: "One screen: node, store, peers, workloads, errors" },
+  docs: {
+    brief: "One screen: node, store, peers, workloads, errors",
+    fullDescription: "Shows the node at a glance: what it is, its store, sessions, workloads, and what is wrong.\n" +
+      '\nExample, wait for all sessions: until [ "$(tortie status -o json |\n' +
+      "  jq '.bgp.established == .bgp.configured')\" = true ]; do sleep 1; done",
+  },
 });
 
 export const reload = buildCommand<{ socket?: string }, [], Terminal>({
   loader: async () => (await import("../verbs/status.ts")).reload,
   parameters: { flags: { socket } },
-  docs: { brief: "Make the node read its configuration file again, as SIGHUP does" },
+  docs: {
+    brief: "Make the node read its configuration file again, as SIGHUP does",
+    fullDescription: "Makes the node read its configuration file again and says what came of it: how many resources\n" +
+      "changed, which settings wait for a restart, or a line for each error (then nothing is changed).",
+  },
 });
 
 export const validate = buildCommand<{ file: string }, [], Terminal>({
@@ -47,7 +61,9 @@ export const validate = buildCommand<{ file: string }, [], Terminal>({
   docs: {
     brief: "Check a configuration or resources without a node",
     fullDescription:
-      "Prints one line for each error (file:line:column, field, what is wrong, how to mend it) and exits 1.",
+      "Checks a node's configuration file, or a file of resources, without a node. Prints one line for each\n" +
+      "error (file:line:column, field, what is wrong, how to mend it) and exits 1.\n" +
+      "\nExample: tortie validate -f /etc/tortie/tortie.yaml",
   },
 });
 
@@ -73,8 +89,11 @@ export const completions = buildCommand<Record<never, never>, ["bash" | "zsh" | 
   },
   docs: {
     brief: "Print a shell's completion script",
-    fullDescription: "For bash: source <(tortie completions bash). For zsh: source <(tortie completions zsh).\n" +
-      "For fish: tortie completions fish | source.",
+    fullDescription:
+      "Prints a script that completes commands and flags. To use it now and in every new shell, put into\n" +
+      "  ~/.bashrc                   source <(tortie completions bash)\n" +
+      "  ~/.zshrc, after compinit    source <(tortie completions zsh)\n" +
+      "  ~/.config/fish/config.fish  tortie completions fish | source",
   },
 });
 

@@ -35,7 +35,17 @@ export const get = buildCommand<GetFlags, [string, string?], Terminal>({
       ],
     },
   },
-  docs: { brief: "Show resources" },
+  docs: {
+    brief: "Show resources",
+    fullDescription:
+      "Shows the resources of a kind, named in any case by singular, plural or short name, as calicoctl does:\n" +
+      "node, ippool, ipreservation, bgpconfig, bgppeer, bgpfilter, workloadendpoint (wep), hostendpoint (hep),\n" +
+      "profile, tier, networkpolicy (np), globalnetworkpolicy (gnp), networkset, globalnetworkset, …\n" +
+      "What -o yaml prints can be edited and given to `tortie apply`.\n" +
+      "\nExamples: tortie get ippools -o wide\n" +
+      "          tortie get bgppeer tor -o yaml\n" +
+      "          tortie get wep --watch",
+  },
 });
 
 /** The flags of the commands that write resources. */
@@ -56,16 +66,32 @@ const writeFlags = {
   socket,
 } as const;
 
-const write = (verb: "apply" | "create" | "replace", brief: string) =>
+const write = (verb: "apply" | "create" | "replace", brief: string, fullDescription: string) =>
   buildCommand<WriteFlags, [], Terminal>({
     loader: async () => (await import("../verbs/write.ts"))[verb],
     parameters: { flags: writeFlags, aliases: { f: "file" } },
-    docs: { brief },
+    docs: { brief, fullDescription },
   });
 
-export const apply = write("apply", "Create or change resources from a file");
-export const create = write("create", "Create resources from a file; refused when one exists");
-export const replace = write("replace", "Replace resources from a file; refused when one does not exist");
+const whole = "The file is checked whole first: a mistake in it is named by line and field, and nothing is changed.\n" +
+  "Resources of the node's own configuration file are changed there, not here.\n";
+
+export const apply = write(
+  "apply",
+  "Create or change resources from a file",
+  `Creates the resources of a file, or changes those that exist. ${whole}\nExamples: tortie apply -f pool.yaml --dry-run\n` +
+    "          tortie get ippool p -o yaml | sed s/Never/Always/ | tortie apply -f -",
+);
+export const create = write(
+  "create",
+  "Create resources from a file; refused when one exists",
+  `Creates the resources of a file; one that exists is refused. ${whole}\nExample: tortie create -f pool.yaml`,
+);
+export const replace = write(
+  "replace",
+  "Replace resources from a file; refused when one does not exist",
+  `Replaces resources; one that does not exist is refused. ${whole}\nExample: tortie replace -f pool.yaml`,
+);
 
 /** The flags of `delete`: a file, or a kind and names. */
 export interface DeleteFlags {
@@ -89,5 +115,11 @@ export const remove = buildCommand<DeleteFlags, string[], Terminal>({
     aliases: { f: "file", n: "namespace", s: "skipNotExists" },
     positional: { kind: "array", parameter: argument("KIND NAME…", "A kind and the names of resources") },
   },
-  docs: { brief: "Delete resources", customUsage: ["-f FILE", "KIND NAME…"] },
+  docs: {
+    brief: "Delete resources",
+    fullDescription: "Deletes resources by kind and name, or those that a file names.\n" +
+      "\nExamples: tortie delete bgppeer tor\n" +
+      "          tortie delete -f pool.yaml --dry-run",
+    customUsage: ["-f FILE", "KIND NAME…"],
+  },
 });

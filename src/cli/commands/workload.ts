@@ -34,7 +34,12 @@ const attach = buildCommand<AttachFlags, [string], Terminal>({
   },
   docs: {
     brief: "Make a workload reachable and print its addresses",
-    fullDescription: "Asking again for the same workload changes nothing and prints the same addresses.",
+    fullDescription:
+      "Gives a network namespace, a VM's tap or any interface an address and a way out, and prints the\n" +
+      "addresses once it is reachable. A namespace gets an interface eth0; a tap or interface is configured by who\n" +
+      "owns its other side. Asking again for the same workload changes nothing and prints the same addresses.\n" +
+      "\nExamples: ip netns add web && tortie workload attach web --netns web --label app=web\n" +
+      "          tortie workload attach vm1 --tap tap0 --ip 172.17.8.20",
     customUsage: [
       "NAME --netns NAME|PATH|PID [--ip ADDR]… [--label K=V]… [--profile P]…",
       "NAME --tap IFACE [--ip ADDR]…",
@@ -49,13 +54,22 @@ const detach = buildCommand<{ socket?: string }, [string], Terminal>({
     flags: { socket },
     positional: { kind: "tuple", parameters: [argument("NAME", "The workload's name")] },
   },
-  docs: { brief: "Take a workload off the network and give its addresses back" },
+  docs: {
+    brief: "Take a workload off the network and give its addresses back",
+    fullDescription:
+      "Takes a workload off the network and gives its addresses back. One that is not attached is no error.\n" +
+      "\nExample: tortie workload detach web",
+  },
 });
 
 const list = buildCommand<{ output: "table" | "json"; socket?: string }, [], Terminal>({
   loader: async () => (await import("../verbs/workload.ts")).list,
   parameters: { flags: { output, socket }, aliases: { o: "output" } },
-  docs: { brief: "List the workloads of this host" },
+  docs: {
+    brief: "List the workloads of this host",
+    fullDescription: "Lists the workloads of this host; ready are those whose policy and route stand.\n" +
+      "\nExample: tortie workload list -o json | jq -r '.[] | select(.ready | not).name'",
+  },
 });
 
 export const workload = buildRouteMap({
