@@ -13,7 +13,7 @@ import type { Command, SetDeclaration } from "../netlink/nft/command.ts";
 import { parseMember } from "../netlink/nft/elements.ts";
 import { compareBytes } from "../netlink/nft/intervals.ts";
 import { CommandError, encodeBatch } from "../netlink/nft/message.ts";
-import { printCommand } from "../netlink/nft/print.ts";
+import { describeCommand } from "../netlink/nft/print.ts";
 import type { Rule, TableFamily } from "../netlink/nft/ruleset.ts";
 import {
   type ActualChain,
@@ -109,7 +109,7 @@ export class MemoryFilter {
       },
       apply: async (commands, options = {}) => {
         await faults.before?.("apply");
-        faults.transactions.push(commands.map(printCommand));
+        faults.transactions.push(commands.map(describeCommand));
         return this.#apply(owner, commands, options.generation, faults);
       },
       watch: (sink) => {
@@ -168,9 +168,9 @@ export class MemoryFilter {
     const families = new Set<TableFamily>();
     for (const [index, command] of commands.entries()) {
       families.add(command.family);
-      const errno = faults.errnoFor(printCommand(command)) ?? this.#run(copy, command);
+      const errno = faults.errnoFor(describeCommand(command)) ?? this.#run(copy, command);
       if (errno !== undefined) {
-        throw new FirewallError(printCommand(command), index, errno, errnoCode(errno), errnoText(errno));
+        throw new FirewallError(describeCommand(command), index, errno, errnoCode(errno), errnoText(errno));
       }
     }
     this.#tables = copy;
@@ -287,7 +287,13 @@ function checkEncoding(commands: readonly Command[], tables: ReadonlyMap<TableFa
   } catch (error) {
     if (!(error instanceof CommandError)) throw error;
     const command = commands[error.index];
-    throw new FirewallError(command ? command.op : "apply", error.index, EINVAL, "EINVAL", error.message);
+    throw new FirewallError(
+      command ? describeCommand(command) : "apply a transaction",
+      error.index,
+      EINVAL,
+      "EINVAL",
+      error.message,
+    );
   }
 }
 

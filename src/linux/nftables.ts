@@ -16,7 +16,7 @@ import { MalformedError } from "../netlink/malformed.ts";
 import { type Ack, decodeAck, NLMSG_ERROR, readMessages } from "../netlink/message.ts";
 import type { Command } from "../netlink/nft/command.ts";
 import { type Batch, CommandError, encodeBatch } from "../netlink/nft/message.ts";
-import { printCommand } from "../netlink/nft/print.ts";
+import { describeCommand } from "../netlink/nft/print.ts";
 import type { TableFamily } from "../netlink/nft/ruleset.ts";
 import { setSocketInt, SyscallError } from "./libc.ts";
 import { type Namespace, openNamespace } from "./namespace.ts";
@@ -219,12 +219,7 @@ function readAnswers(datagram: Uint8Array, port: number, visit: (sequence: numbe
 
 function describe(commands: readonly Command[], index: number | undefined): string {
   const command = index === undefined ? undefined : commands[index];
-  if (!command) return `apply a transaction of ${commands.length} commands`;
-  try {
-    return printCommand(command);
-  } catch {
-    return `${command.op} of ${command.family}`;
-  }
+  return command ? describeCommand(command) : `apply a transaction of ${commands.length} commands`;
 }
 
 function refused(operation: string, index: number | undefined, { errno, text }: Ack): FirewallError {

@@ -27,6 +27,7 @@ import { type TableFamily, tableName } from "../netlink/nft/ruleset.ts";
 import { ask, dump, type Pause, type Request } from "../netlink/request.ts";
 
 const ATTEMPTS = 10;
+const SETTLE_MS = 10;
 
 /** The generation of the ruleset of the exchange's namespace; throws `NetlinkError`. */
 export function readGeneration(exchange: Exchange): number {
@@ -135,7 +136,24 @@ function describeAnonymous(row: SetRow, elements: readonly ActualElement[]): str
   return anonymousText(row.keyType, members) + values;
 }
 
-async function readElements(
+/**
+ * The elements of a set. A hash table that is growing shows only a part of itself to a dump: then it is dumped again until it
+ * has shown as many as it says it has. (What stays unseen would be added once more, which changes nothing.)
+ */
+async function readElements(exchange: Exchange, row: SetRow, pause?: Pause): Promise<ActualElement[]> {
+  const isHash = (row.flags & c.NFT_SET_INTERVAL) === 0;
+  let elements = await dumpElements(exchange, row, pause);
+  for (let again = 0; isHash && elements.length < (row.count ?? 0) && again < ATTEMPTS; again++) {
+    await new Promise((resolve) => setTimeout(resolve, SETTLE_MS));
+    const seen = new Map(
+      [...elements, ...await dumpElements(exchange, row, pause)].map((one) => [one.key.join(), one]),
+    );
+    elements = [...seen.values()];
+  }
+  return elements;
+}
+
+async function dumpElements(
   exchange: Exchange,
   { family, name, value }: SetRow,
   pause?: Pause,

@@ -116,19 +116,22 @@ export interface SetRow {
   /** Undefined when it has a type that we never use. */
   readonly key: readonly DataType[] | undefined;
   readonly value: "verdict" | DataType | undefined;
+  /** How many members it has, where the kernel says so. */
+  readonly count: number | undefined;
 }
 
 /** Decodes a set. */
 export function decodeSet(body: Uint8Array): SetRow | undefined {
   const family = tableOf(body);
   if (!family) return undefined;
-  let name = "", flags = 0, keyType = 0, keyLength = 0, dataType = 0;
+  let name = "", flags = 0, keyType = 0, keyLength = 0, dataType = 0, count: number | undefined;
   each(body, (type, at, length) => {
     if (type === c.NFTA_SET_NAME) name = stringAt(body, at, length);
     else if (type === c.NFTA_SET_FLAGS) flags = u32beAt(body, at);
     else if (type === c.NFTA_SET_KEY_TYPE) keyType = u32beAt(body, at);
     else if (type === c.NFTA_SET_KEY_LEN) keyLength = u32beAt(body, at);
     else if (type === c.NFTA_SET_DATA_TYPE) dataType = u32beAt(body, at);
+    else if (type === c.NFTA_SET_COUNT) count = u32beAt(body, at);
   });
   const value = !(flags & c.NFT_SET_MAP)
     ? undefined
@@ -136,7 +139,7 @@ export function decodeSet(body: Uint8Array): SetRow | undefined {
     ? "verdict"
     : keyTypes(dataType)?.[0];
   const isUnknownMap = (flags & c.NFT_SET_MAP) !== 0 && value === undefined;
-  return { family, name, flags, keyType, keyLength, key: isUnknownMap ? undefined : keyTypes(keyType), value };
+  return { family, name, flags, keyType, keyLength, key: isUnknownMap ? undefined : keyTypes(keyType), value, count };
 }
 
 /** Visits the elements in one message of a dump. */

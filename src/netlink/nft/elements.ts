@@ -10,7 +10,7 @@
  */
 
 import type { ByteWriter } from "../../lib/bytes.ts";
-import { eachAttribute, NLA_F_NESTED, putNest, putU32be, stringAt, u32beAt } from "../attribute.ts";
+import { eachAttribute, NLA_F_NESTED, putU32be, stringAt, u32beAt } from "../attribute.ts";
 import type { SetDeclaration } from "./command.ts";
 import {
   NF_ACCEPT,
@@ -31,8 +31,16 @@ import {
   NFTA_VERDICT_CODE,
 } from "./constants.ts";
 import { putData, putVerdict } from "./expression.ts";
-import { compareBytes, formatInterval, type Interval, parseInterval, predecessor, successor } from "./intervals.ts";
-import type { DataType } from "./ruleset.ts";
+import {
+  compareBytes,
+  disjointMembers,
+  formatInterval,
+  type Interval,
+  parseInterval,
+  predecessor,
+  successor,
+} from "./intervals.ts";
+import type { DataType, NamedSet } from "./ruleset.ts";
 import { bad, formatBytes, sizeOf, valueBytes } from "./values.ts";
 
 const verdicts: Readonly<Record<string, number>> = { accept: NF_ACCEPT, drop: NF_DROP, return: NFT_RETURN };
@@ -97,6 +105,31 @@ export function parseMember({ key }: Pick<SetDeclaration, "key">, member: string
     at += sizeOf(type) + 3 & ~3;
   }
   return isRange ? { from, to } : { from, to: from };
+}
+
+/**
+ * The members of a set of ours in canonical text with their values, as `membersOf` gives them for the kernel's: addresses in
+ * their shortest form, prefixes without host bits, intervals of one type without overlap. Throws RangeError.
+ */
+export function canonicalMembers(set: NamedSet): ReadonlyMap<string, string> {
+  const { key, elements, isInterval } = set;
+  const [only] = key;
+  if (isInterval && key.length === 1 && only && !(elements instanceof Map)) {
+    return new Map(Array.from(disjointMembers(only, elements.keys()), (member) => [member, ""]));
+  }
+  const members = new Map<string, string>();
+  const add = (member: string, value: string) => members.set(canonicalMember(set, member), value);
+  if (elements instanceof Map) {
+    for (const [member, value] of elements as ReadonlyMap<string, string>) {
+      add(member, set.value && set.value !== "verdict" ? formatBytes(set.value, valueBytes(set.value, value)) : value);
+    }
+  } else for (const member of elements.keys()) add(member, "");
+  return members;
+}
+
+function canonicalMember(set: NamedSet, member: string): string {
+  const { from, to } = parseMember(set, member);
+  return formatMember(set.key, from, to);
 }
 
 /** An element as the kernel has it. */

@@ -253,3 +253,13 @@ export function printCommand(command: Command): string {
     }
   }
 }
+
+/** The same for messages: a command that cannot be printed is named by what it does. */
+export function describeCommand(command: Command): string {
+  try {
+    return printCommand(command);
+  } catch (error) {
+    if (!(error instanceof RangeError)) throw error;
+    return `${command.op} in ${command.family} ${tableName}${"chain" in command ? ` ${command.chain}` : ""}`;
+  }
+}
