@@ -4,6 +4,10 @@
  * Subscribe, then list, then replay: links and addresses before routes, since a route needs its interface's name. Reports
  * that were lost (`resync`) make us list again and forget what is gone. Our own routes (protocol bird) are read once, at the
  * start, as those of an earlier run; their later echoes are passed over undecoded.
+ *
+ * The kernel drops the IPv4 routes of a link that goes down (and those whose source address goes) without a report, ours
+ * among them. So such an event makes us list again, after a moment in which the router withdraws what led that way: a
+ * link that is up again by then gets its routes back.
  */
 
 import type { FibRoute, Router } from "../bgp/rib/interface.ts";
@@ -29,6 +33,9 @@ const ROUTE_TYPES = [
 /** The protocol number of the agent's routes for blocks. */
 const RTPROT_BLOCK = 80;
 const READ_RETRY = 5_000;
+
+/** Reports are gathered so long after a link went down, while the router acts on it. */
+const SETTLE_DELAY = 20;
 
 /** The kernel as the router sees it. */
 export interface FibReader {
@@ -89,15 +96,26 @@ export function makeFibReader(
     router.setAddress(ip.bytes, index, isGone);
   };
 
+  /** What leads through the link is gone until the listing says otherwise; next hops on it resolve no more. */
+  const dropThrough = (index: number) => {
+    for (const [key, route] of [...learnt]) {
+      if (route.nexthops.length === 0 || route.nexthops.some((nexthop) => nexthop.ifindex !== index)) continue;
+      learnt.delete(key);
+      router.forget(route);
+    }
+  };
+
   const apply = (event: KernelEvent) => {
+    if (event.type === "link" && isSilentLoss(event)) dropThrough(event.link.index);
     if (event.type === "link") setLink(event.link.index, event.isGone ? undefined : event.link.name, event.link.isUp);
     else if (event.type === "address") setAddress(event.address.net.ip, event.address.index, event.isGone);
     else if (event.type === "route") event.isGone ? forget(event.route) : learn(event.route);
   };
 
   /** Lists everything; what was known and is not there any more is forgotten. */
-  const read = async () => {
+  const read = async (delay: number) => {
     waiting = [];
+    if (delay > 0) await new Promise<void>((resolve) => void clock.after(delay, resolve));
     const allLinks = await kernel.links.list();
     const allAddresses = await kernel.links.addresses();
     const routes = await kernel.fib.list({ table });
@@ -121,16 +139,17 @@ export function makeFibReader(
     const replay = waiting;
     waiting = undefined;
     replay.forEach(apply);
+    if (replay.some(isSilentLoss)) isReadAgain = true;
     touch();
   };
 
   /** One listing at a time; a wish for another while one runs is met after it. */
-  const readAgain = (): Promise<void> => {
+  const readAgain = (delay = 0): Promise<void> => {
     if (reading) {
       isReadAgain = true;
       return reading;
     }
-    reading = read().catch((error) => {
+    reading = read(delay).catch((error) => {
       waiting = undefined;
       if (isClosed) return;
       log.error("Cannot read the kernel's routes", { error });
@@ -139,7 +158,7 @@ export function makeFibReader(
       reading = undefined;
       if (!isReadAgain || isClosed) return;
       isReadAgain = false;
-      void readAgain();
+      void readAgain(SETTLE_DELAY);
     });
     return reading;
   };
@@ -156,6 +175,7 @@ export function makeFibReader(
         if (waiting) return void waiting.push(event);
         apply(event);
         touch();
+        if (isSilentLoss(event)) void readAgain(SETTLE_DELAY);
       }, { types: ["link", "address", "route"], skippedProtocol: RTPROT_BIRD });
       await readAgain();
     },
@@ -177,6 +197,11 @@ export function makeFibReader(
       retry?.();
     },
   };
+}
+
+/** After such an event the kernel has dropped routes without a word. */
+function isSilentLoss(event: KernelEvent): boolean {
+  return event.type === "link" && (event.isGone || !event.link.isUp) || event.type === "address" && event.isGone;
 }
 
 function fibRoute(route: Route): FibRoute | undefined {

@@ -179,8 +179,8 @@ export async function startBird(hosts: Hosts, config: string): Promise<Daemon> {
   return made;
 }
 
-/** FRR's zebra and bgpd in the right host; `config` is bgpd's. */
-export async function startFrr(hosts: Hosts, config: string): Promise<Daemon> {
+/** FRR's zebra and bgpd in the right host, and bfdd if its configuration is given; `config` is bgpd's. */
+export async function startFrr(hosts: Hosts, config: string, bfd?: string): Promise<Daemon> {
   const folder = join(hosts.folder, `frr${numbers++}`);
   await Deno.mkdir(folder);
   const at = (name: string) => join(folder, name);
@@ -214,17 +214,24 @@ export async function startFrr(hosts: Hosts, config: string): Promise<Daemon> {
     "-f",
     at("bgpd.conf"),
   );
+  const others: Deno.ChildProcess[] = [];
+  if (bfd !== undefined) {
+    await Deno.writeTextFile(at("bfdd.conf"), `hostname right\nlog file ${at("bfdd.log")} debugging\n${bfd}`);
+    const own = ["-i", at("bfdd.pid"), "-f", at("bfdd.conf"), "--bfdctl", at("bfdd.sock")];
+    others.push(start(hosts, hosts.right, at("bfdd.out"), `${FRR}/bfdd`, ...options, ...own));
+    await eventually("bfdd", async () => (await Deno.stat(at("bfdd.vty"))).isSocket);
+  }
   const ask = (...words: string[]) =>
     hosts.exec(
       hosts.right,
       "/usr/bin/vtysh",
       "--vty_socket",
       folder,
-      "-d",
-      "bgpd",
+      ...(bfd === undefined ? ["-d", "bgpd"] : []),
       ...words.flatMap((line) => ["-c", line]),
     );
-  const made = daemon(hosts, [bgpd, zebra], [at("bgpd.log"), at("bgpd.out"), at("zebra.out")], ask);
+  const logs = [at("bgpd.log"), at("bgpd.out"), at("zebra.out"), at("bfdd.log"), at("bfdd.out")];
+  const made = daemon(hosts, [bgpd, ...others, zebra], logs, ask);
   await eventually("bgpd", async () => (await ask("show version")).includes("FRR"));
   return made;
 }
@@ -263,6 +270,8 @@ export interface TortieSpeaker {
   peer(name: string): Promise<PeerStatus | undefined>;
   /** Log lines as "level message {fields}". */
   log(): string;
+  /** Keeps the main thread of its process busy for so long, in milliseconds. */
+  keepBusy(ms: number): void;
   stop(signal?: Deno.Signal): Promise<void>;
 }
 
@@ -307,6 +316,7 @@ export function startTortie(hosts: Hosts, config: SpeakerConfig, host = hosts.le
     status: () => status,
     peer: async (name) => (await made.ask({ kind: "peers" })).find((peer) => peer.name === name),
     log: () => lines.join("\n"),
+    keepBusy: (ms) => void say({ busy: ms }),
     async stop(signal) {
       if (isStopped) return;
       isStopped = true;

@@ -22,6 +22,7 @@ for await (const line of Deno.stdin.readable.pipeThrough(new TextDecoderStream()
       (error) => say({ id: order.id, error: String(error) }),
     );
   }
+  if (order.busy) { for (const end = performance.now() + order.busy; performance.now() < end;); }
   if (order.stop) break;
 }
 await speaker.stop();

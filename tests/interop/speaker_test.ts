@@ -181,3 +181,14 @@ test("with GTSM on both sides the session comes up", () =>
       (await left.peer("other"))?.state === "Established");
     assert.equal((await right.peer("other"))?.state, "Established");
   }));
+
+test("a link that goes down and comes up at once has its routes again", () =>
+  withSpeakers(async (hosts) => {
+    await run("ip", "-n", hosts.right, "route", "add", "blackhole", "172.17.9.0/26", "proto", "80");
+    const has = async () => (await run("ip", "-n", hosts.left, "route")).includes("172.17.9.0/26 via");
+    await eventually("the route", has);
+    await run("ip", "-n", hosts.left, "link", "set", "eth0", "down");
+    assert.equal(await has(), false);
+    await run("ip", "-n", hosts.left, "link", "set", "eth0", "up");
+    await eventually("the route again", has);
+  }));
