@@ -82,8 +82,7 @@ export function startAgent(parts: AgentParts): Agent {
   // A store may report before the loop is made.
   const running: { loop?: Loop } = {};
   const listeners = new Set<ChangeListener>();
-  const changed = (change: SnapshotChange) => {
-    const { what, id } = change;
+  const changed = ({ what, id }: SnapshotChange, snapshot: Snapshot) => {
     // Of a fleet's many endpoints only those of this node wake the loop.
     const isOurs = what !== "WorkloadEndpoint" || own.set(id, snapshot.all(what).get(id));
     const block = what === "blocks" ? Cidr.tryParse(id) : undefined;
@@ -162,9 +161,12 @@ export function startAgent(parts: AgentParts): Agent {
       if (dataplane.observe({ type: "link", isGone: false, link })) running.loop?.poke("snapshot");
     },
     settled: (key, revision) => {
+      let isTakenOff: (() => boolean) | undefined;
       const isSettled = () => {
         const seen = snapshot.revisionOf(key);
-        if (revision === undefined) return seen === undefined && running.loop?.isIdle() === true;
+        if (revision === undefined) {
+          return seen === undefined && (isTakenOff ??= running.loop?.nextRound())?.() === true;
+        }
         const endpoint = seen !== undefined && seen >= revision ? endpointAt(key) : undefined;
         return endpoint !== undefined && isReady(endpoint);
       };
@@ -262,7 +264,7 @@ export function startAgent(parts: AgentParts): Agent {
     await gateway.read();
     isHostKnown = true;
     loop.poke("snapshot");
-    if (!await loop.until(() => snapshot.isInSync && loop.isIdle(), Infinity)) return;
+    if (!await loop.until(loop.nextRound(), Infinity)) return;
     await initialiseStore({ store, kernel, wall: clock.wall(), log });
     kept ??= keepNode({ store, kernel, settings, clock, log });
     await kept.first;

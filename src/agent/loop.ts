@@ -38,8 +38,8 @@ export interface Loop {
   poke(what: "snapshot" | "kernel"): void;
   /** Resolves to true once `condition` holds after a round, to false after `timeout` milliseconds or at the end. */
   until(condition: () => boolean, timeout: number): Promise<boolean>;
-  /** Whether everything heard of so far went through a whole round. */
-  isIdle(): boolean;
+  /** Asks for a round; what is returned says whether one that began after this call has ended. */
+  nextRound(): () => boolean;
   status(): DataplaneStatus;
   failures(): readonly Failure[];
   /** Ends the loop after the round that is under way; the kernel is left as it is. */
@@ -70,7 +70,8 @@ export function startLoop(parts: LoopParts): Loop {
   const { kernel, dataplane, clock, log, firewall } = parts;
   const waiters = new Map<() => void, (result: boolean) => void>();
   let wake: (() => void) | undefined;
-  let isPoked = true, mustCompute = true, isStopped = false, hasRun = false, isInRound = false;
+  let isPoked = true, mustCompute = true, isStopped = false;
+  let roundsBegun = 0, lastEnded = 0;
   let failures: readonly Failure[] = [];
   let lastReport = "";
 
@@ -105,7 +106,6 @@ export function startLoop(parts: LoopParts): Loop {
     // removed, so that what stood at a restart goes on standing.
     dataplane.amend(parts.compute());
     const { failures } = await dataplane.apply({ mayRemove: refused.length === 0 });
-    hasRun = true;
     report([...refused, ...failures]);
   };
 
@@ -127,7 +127,7 @@ export function startLoop(parts: LoopParts): Loop {
       let due = Infinity;
       if (parts.isInSync()) {
         try {
-          isInRound = true;
+          roundsBegun++;
           await round();
           due = Math.min(dataplane.nextDue(), firewall?.nextDue() ?? Infinity) - clock.monotonic();
         } catch (error) {
@@ -136,7 +136,7 @@ export function startLoop(parts: LoopParts): Loop {
           mustCompute = true;
           due = roundRetry;
         }
-        isInRound = false;
+        lastEnded = roundsBegun;
         for (const check of [...waiters.keys()]) check();
         parts.afterRound?.();
       }
@@ -161,9 +161,13 @@ export function startLoop(parts: LoopParts): Loop {
         waiters.set(check, end);
       });
     },
-    isIdle: () => hasRun && !isPoked && !mustCompute && !isInRound,
+    nextRound: () => {
+      const begun = roundsBegun;
+      poke("kernel");
+      return () => lastEnded > begun;
+    },
     status: () => ({
-      inSync: hasRun && parts.isInSync() && failures.length === 0,
+      inSync: lastEnded > 0 && parts.isInSync() && failures.length === 0,
       lastError: failures[0]?.error.message ?? null,
     }),
     failures: () => failures,

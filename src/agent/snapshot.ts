@@ -52,7 +52,7 @@ export function watchSnapshot(
   { store, node, changed }: {
     readonly store: Store;
     readonly node: string;
-    readonly changed: (change: SnapshotChange) => void;
+    readonly changed: (change: SnapshotChange, snapshot: Snapshot) => void;
   },
 ): LiveSnapshot {
   const kinds = new Map<Kind, Map<string, AnyResource>>();
@@ -79,7 +79,9 @@ export function watchSnapshot(
     resources.delete(id);
     if (value !== undefined) {
       try {
-        resources.set(id, readResource(value));
+        const resource = readResource(value);
+        if (resource.kind !== named.kind) throw new SyntaxError(`its kind is ${resource.kind}, not ${named.kind}`);
+        resources.set(id, resource);
       } catch (error) {
         unreadable.set(key, { key, why: error instanceof Error ? error.message : String(error) });
       }
@@ -87,41 +89,9 @@ export function watchSnapshot(
     return { what: named.kind, id };
   };
 
-  const sinkOf = (prefix: string) => (event: StoreEvent) => {
-    switch (event.type) {
-      case "put": {
-        const { key, value, revision: at } = event.entry;
-        revision = Math.max(revision, at);
-        if ((revisions.get(key) ?? 0) >= at) return;
-        revisions.set(key, at);
-        const change = take(key, value);
-        if (change) changed(change);
-        return;
-      }
-      case "delete": {
-        revision = Math.max(revision, event.revision);
-        const known = revisions.get(event.key);
-        if (known === undefined || known > event.revision) return;
-        revisions.delete(event.key);
-        const change = take(event.key, undefined);
-        if (change) changed(change);
-        return;
-      }
-      case "synced":
-        revision = Math.max(revision, event.revision);
-        synced.add(prefix);
-        unavailable = undefined;
-        return changed({ what: "sync", id: "" });
-      case "unavailable":
-        unavailable = event.error;
-        return changed({ what: "sync", id: "" });
-    }
-  };
-
   const prefixes = [RESOURCES_PREFIX, affinityPrefix(node)];
-  const watches = prefixes.map((prefix) => store.watch(prefix, sinkOf(prefix)));
   const none = new Map<string, never>();
-  return {
+  const snapshot: Snapshot = {
     all: <K extends Kind>(kind: K) =>
       (kinds.get(kind) ?? none) as ReadonlyMap<string, unknown> as ReadonlyMap<string, ResourceOf<K>>,
     blocks,
@@ -136,8 +106,41 @@ export function watchSnapshot(
       return revision;
     },
     unreadable,
-    close: () => watches.forEach((watch) => watch.close()),
   };
+
+  const sinkOf = (prefix: string) => (event: StoreEvent) => {
+    switch (event.type) {
+      case "put": {
+        const { key, value, revision: at } = event.entry;
+        revision = Math.max(revision, at);
+        if ((revisions.get(key) ?? 0) >= at) return;
+        revisions.set(key, at);
+        const change = take(key, value);
+        if (change) changed(change, snapshot);
+        return;
+      }
+      case "delete": {
+        revision = Math.max(revision, event.revision);
+        const known = revisions.get(event.key);
+        if (known === undefined || known > event.revision) return;
+        revisions.delete(event.key);
+        const change = take(event.key, undefined);
+        if (change) changed(change, snapshot);
+        return;
+      }
+      case "synced":
+        revision = Math.max(revision, event.revision);
+        synced.add(prefix);
+        unavailable = undefined;
+        return changed({ what: "sync", id: "" }, snapshot);
+      case "unavailable":
+        unavailable = event.error;
+        return changed({ what: "sync", id: "" }, snapshot);
+    }
+  };
+
+  const watches = prefixes.map((prefix) => store.watch(prefix, sinkOf(prefix)));
+  return Object.assign(snapshot, { close: () => watches.forEach((watch) => watch.close()) });
 }
 
 /** An empty value and one without a state are confirmed (old data). */

@@ -92,7 +92,14 @@ Deno.test("a value that cannot be read takes its resource away, is reported, and
   const { snapshot, feed } = handFed();
   feed(put(poolKey, pool("10.0.0.0/16"), 1));
   for (
-    const [i, value] of ["{", "null", "[]", '{"kind":"IPPool"}', '{"kind":"Nothing","metadata":{"name":"p"}}'].entries()
+    const [i, value] of [
+      "{",
+      "null",
+      "[]",
+      '{"kind":"IPPool"}',
+      '{"kind":"Tier","metadata":{"name":"p"}}',
+      '{"kind":"Nothing","metadata":{"name":"p"}}',
+    ].entries()
   ) {
     feed(put(poolKey, value, i + 2));
     assert.equal(snapshot.all("IPPool").size, 0, value);
