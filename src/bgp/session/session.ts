@@ -62,6 +62,8 @@ interface Link {
 }
 
 const KEEPALIVE = encodeKeepalive();
+/** Milliseconds by which a timer may be late before we doubt ourselves instead of the peer. */
+const LATE = 500;
 
 /** A peer's session; all methods run to completion before they return, and none throws for what a peer does. */
 export class Session {
@@ -72,6 +74,8 @@ export class Session {
   #nextIncoming = 2;
   /** When the kernel last took octets from us, for the SendHoldTimer. */
   #progress = 0;
+  /** When the hold timer should fire. */
+  #holdDue = 0;
   /** Messages by their type. */
   readonly counts: MessageCounts = { received: [0, 0, 0, 0, 0, 0], sent: [0, 0, 0, 0, 0, 0] };
 
@@ -117,7 +121,9 @@ export class Session {
   fire(timer: TimerName): void {
     if (timer === "hold" && this.#established) {
       const left = this.#established.heard + this.#holdTime() - this.#edge.now();
-      if (left > 0) return this.#edge.setTimer("hold", left);
+      if (left > 0) return this.#armHold(left);
+      // A timer that fires late says that this thread was held up: what the peer sent meanwhile may be unread yet.
+      if (this.#edge.now() - this.#holdDue > LATE) return this.#armHold(LATE);
     }
     if (timer === "sendHold") {
       const wait = Math.max(480_000, 2 * this.#holdTime());
@@ -138,6 +144,11 @@ export class Session {
       at += (bytes[at + 16]! << 8) | bytes[at + 17]!;
     }
     transport.write(bytes);
+  }
+
+  #armHold(ms: number): void {
+    this.#holdDue = this.#edge.now() + ms;
+    this.#edge.setTimer("hold", ms);
   }
 
   #holdTime(): number {
@@ -241,11 +252,10 @@ export class Session {
         return this.#send(effect.id, MSG_KEEPALIVE, KEEPALIVE);
       case "send-notification":
         return this.#send(effect.id, MSG_NOTIFICATION, encodeNotification(effect.message));
-      case "timer":
-        return this.#edge.setTimer(
-          effect.timer,
-          effect.isJittered ? effect.ms * (0.75 + 0.25 * this.#edge.random()) : effect.ms,
-        );
+      case "timer": {
+        const ms = effect.isJittered ? effect.ms * (0.75 + 0.25 * this.#edge.random()) : effect.ms;
+        return effect.timer === "hold" ? this.#armHold(ms) : this.#edge.setTimer(effect.timer, ms);
+      }
       case "cancel":
         return this.#edge.cancelTimer(effect.timer);
       case "up": {

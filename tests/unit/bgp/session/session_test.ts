@@ -8,6 +8,7 @@ import type { Transport } from "../../../../src/bgp/transport.ts";
 import { NO_CAPABILITIES } from "../../../../src/bgp/wire/capability.ts";
 import { HEADER_LENGTH } from "../../../../src/bgp/wire/constants.ts";
 import { type Fault, reset } from "../../../../src/bgp/wire/fault.ts";
+import { encodeKeepalive } from "../../../../src/bgp/wire/frame.ts";
 import { encodeEndOfRib } from "../../../../src/bgp/wire/update_encode.ts";
 import type { Cancel } from "../../../../src/lib/clock.ts";
 import { FakeClock } from "../../../../src/lib/fake_clock.ts";
@@ -134,6 +135,29 @@ Deno.test("a silent peer is given up when the hold time is over, and not before"
   assert.match(a.seen.downs[0] ?? "", /Hold Timer Expired \(4\/0\) sent/);
   run();
   assert.match(b.seen.downs[0] ?? "", /Hold Timer Expired \(4\/0\) received/);
+});
+
+/** A clock whose time can jump while its timers stand, as in a thread that was held up. */
+class HeldUpClock extends FakeClock {
+  jump = 0;
+  override monotonic(): number {
+    return super.monotonic() + this.jump;
+  }
+}
+
+Deno.test("a hold timer that fires late, because we were held up, leaves time to read what waits", () => {
+  for (const isPeerAlive of [true, false]) {
+    const clock = new HeldUpClock();
+    const { a, b, run } = establish(clock, 65536, new FakeClock());
+    clock.advance(89_000);
+    if (isPeerAlive) b.session.send(4, encodeKeepalive());
+    clock.jump = 5_000;
+    clock.advance(1_100);
+    assert.equal(a.session.fsm.name, "Established");
+    run();
+    clock.advance(700);
+    assert.equal(a.session.fsm.name === "Established", isPeerAlive);
+  }
 });
 
 Deno.test("a session that failed starts again by itself", () => {
