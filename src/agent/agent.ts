@@ -39,8 +39,11 @@ export interface AgentParts {
   readonly settings: NodeSettings;
   readonly clock: Clock;
   readonly log: Log;
-  /** Makes the firewall stage over the snapshot; without one workloads are reachable without any policy. */
-  readonly firewall?: (snapshot: Snapshot) => FirewallStage;
+  /**
+   * Makes the firewall stage over the snapshot; `wake` asks for a round, as when somebody changed the ruleset. Without a
+   * stage workloads are reachable without any policy.
+   */
+  readonly firewall?: (snapshot: Snapshot, wake: () => void) => FirewallStage;
   readonly random?: (bytes: Uint8Array<ArrayBuffer>) => void;
 }
 
@@ -98,7 +101,7 @@ export function startAgent(parts: AgentParts): Agent {
   const lastEnsure = new Map<string, number>();
 
   const snapshot: LiveSnapshot = watchSnapshot({ store, node, changed });
-  const firewall = parts.firewall?.(snapshot);
+  const firewall = parts.firewall?.(snapshot, () => running.loop?.poke("kernel"));
   const sources = watchSources(store);
   const nodeLabels = () => snapshot.all("Node").get(node)?.metadata.labels ?? {};
   const poolNode = {
@@ -321,6 +324,7 @@ export function startAgent(parts: AgentParts): Agent {
       snapshot.close();
       sources.close();
       await loop.stop();
+      firewall?.stop?.();
     },
   };
 }

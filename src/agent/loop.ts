@@ -24,6 +24,8 @@ export interface FirewallStage {
   nextDue(): number;
   /** Whether the policy of the endpoint stands in the kernel. */
   stands(endpoint: string): boolean;
+  /** Called once the loop has ended; the ruleset is left as it is. */
+  stop?(): void;
 }
 
 /** The state of the dataplane for people. */
