@@ -79,18 +79,18 @@ const whole = "The file is checked whole first: a mistake in it is named by line
 export const apply = write(
   "apply",
   "Create or change resources from a file",
-  `Creates the resources of a file, or changes those that exist. ${whole}\nExamples: tortie apply -f pool.yaml --dry-run\n` +
+  `Creates the resources of a file, or changes those that exist.\n${whole}\nExamples: tortie apply -f pool.yaml --dry-run\n` +
     "          tortie get ippool p -o yaml | sed s/Never/Always/ | tortie apply -f -",
 );
 export const create = write(
   "create",
   "Create resources from a file; refused when one exists",
-  `Creates the resources of a file; one that exists is refused. ${whole}\nExample: tortie create -f pool.yaml`,
+  `Creates the resources of a file; one that exists is refused.\n${whole}\nExample: tortie create -f pool.yaml`,
 );
 export const replace = write(
   "replace",
   "Replace resources from a file; refused when one does not exist",
-  `Replaces resources; one that does not exist is refused. ${whole}\nExample: tortie replace -f pool.yaml`,
+  `Replaces resources; one that does not exist is refused.\n${whole}\nExample: tortie replace -f pool.yaml`,
 );
 
 /** The flags of `delete`: a file, or a kind and names. */
