@@ -41,7 +41,7 @@ import {
   successor,
 } from "./intervals.ts";
 import type { DataType, NamedSet } from "./ruleset.ts";
-import { bad, formatBytes, sizeOf, valueBytes } from "./values.ts";
+import { bad, formatBytes, sizeOf, valueBytes, writeValue } from "./values.ts";
 
 const verdicts: Readonly<Record<string, number>> = { accept: NF_ACCEPT, drop: NF_DROP, return: NFT_RETURN };
 const verdictNames = new Map([[NF_ACCEPT, "accept"], [NF_DROP, "drop"], [NFT_RETURN, "return"]]);
@@ -127,10 +127,18 @@ export function canonicalMembers(set: NamedSet): ReadonlyMap<string, string> {
   return members;
 }
 
+/** A member in canonical text; most are in it already, and sets are large. */
 function canonicalMember(set: NamedSet, member: string): string {
+  const [only] = set.key;
+  if (set.key.length === 1 && (only === "ifname" || only === "ipv4_addr" && !/[/-]/.test(member))) {
+    writeValue(only, member, scratch, 0);
+    return member;
+  }
   const { from, to } = parseMember(set, member);
   return formatMember(set.key, from, to);
 }
+
+const scratch = new Uint8Array(16);
 
 /** An element as the kernel has it. */
 export interface ActualElement {

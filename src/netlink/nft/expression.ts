@@ -38,6 +38,18 @@ export function expression(writer: ByteWriter, name: string, body: (writer: Byte
   writer.patchU16le(at, writer.length - at);
 }
 
+/** Writes a name with its terminating NUL; as `putString`, and faster for ASCII, which names are. */
+export function putName(writer: ByteWriter, type: number, name: string): void {
+  const at = writer.length;
+  writer.u16le(5 + name.length).u16le(type);
+  for (let i = 0; i < name.length; i++) {
+    const code = name.charCodeAt(i);
+    if (code > 127) throw new RangeError(`Cannot encode the name ${JSON.stringify(name)}: not ASCII`);
+    writer.u8(code);
+  }
+  writer.zeros(1 + (4 - (writer.length + 1 - at) % 4) % 4);
+}
+
 /** The number of the register that starts at a slot: the large ones have numbers of their own. */
 export function registerAt(slot: number): number {
   if (slot < 0 || slot > 15) throw new RangeError("Cannot encode a rule: its concatenation is longer than 64 bytes");
@@ -56,7 +68,7 @@ export function putVerdict(writer: ByteWriter, type: number, code: number, chain
   putNest(writer, type | NLA_F_NESTED, (w) =>
     putNest(w, NFTA_DATA_VERDICT | NLA_F_NESTED, (inner) => {
       putU32be(inner, NFTA_VERDICT_CODE, code >>> 0);
-      if (chain !== undefined) putString(inner, NFTA_VERDICT_CHAIN, chain);
+      if (chain !== undefined) putName(inner, NFTA_VERDICT_CHAIN, chain);
     }));
 }
 
@@ -149,7 +161,7 @@ export function putLookup(
   expression(writer, "lookup", (w) => {
     putU32be(w, 2, NFT_REG_1);
     if (target) putU32be(w, 3, target === "verdict" ? NFT_REG_VERDICT : NFT_REG_1);
-    putString(w, 1, set);
+    putName(w, 1, set);
     if (id !== undefined) putU32be(w, 4, id);
     if (isNot) putU32be(w, 5, 1);
   });

@@ -8,12 +8,13 @@
  */
 
 import { ByteWriter } from "../../lib/bytes.ts";
-import { NLA_F_NESTED, putBytes, putNest, putString, putU32be, putU64be } from "../attribute.ts";
+import { NLA_F_NESTED, putBytes, putNest, putU32be, putU64be } from "../attribute.ts";
 import { NLM_F_ACK, NLM_F_APPEND, NLM_F_CREATE, NLM_F_REQUEST, putMessage } from "../message.ts";
 import type { Command, SetDeclaration } from "./command.ts";
 import * as c from "./constants.ts";
 import { keySize, putElement, putRaw } from "./elements.ts";
 import { type AnonymousSet, putExpressions } from "./encode.ts";
+import { putName } from "./expression.ts";
 import { disjoint, successor } from "./intervals.ts";
 import type { BaseChain, TableFamily } from "./ruleset.ts";
 import { tableName } from "./ruleset.ts";
@@ -123,27 +124,27 @@ function putCommand(context: Context, command: Command): void {
   switch (command.op) {
     case "add table":
       return message(c.NFT_MSG_NEWTABLE, NLM_F_CREATE, family, (w) => {
-        putString(w, c.NFTA_TABLE_NAME, tableName);
+        putName(w, c.NFTA_TABLE_NAME, tableName);
         putU32be(w, c.NFTA_TABLE_FLAGS, 0);
       });
     case "delete table":
-      return message(c.NFT_MSG_DELTABLE, 0, family, (w) => putString(w, c.NFTA_TABLE_NAME, tableName));
+      return message(c.NFT_MSG_DELTABLE, 0, family, (w) => putName(w, c.NFTA_TABLE_NAME, tableName));
     case "add chain":
       return message(c.NFT_MSG_NEWCHAIN, NLM_F_CREATE, family, (w) => {
-        putString(w, c.NFTA_CHAIN_TABLE, tableName);
-        putString(w, c.NFTA_CHAIN_NAME, checkedName(command.chain));
+        putName(w, c.NFTA_CHAIN_TABLE, tableName);
+        putName(w, c.NFTA_CHAIN_NAME, checkedName(command.chain));
         if (command.base) putBase(w, command.family, command.base);
       });
     case "delete chain":
       return message(c.NFT_MSG_DELCHAIN, 0, family, (w) => {
-        putString(w, c.NFTA_CHAIN_TABLE, tableName);
-        putString(w, c.NFTA_CHAIN_NAME, command.chain);
+        putName(w, c.NFTA_CHAIN_TABLE, tableName);
+        putName(w, c.NFTA_CHAIN_NAME, command.chain);
       });
     case "flush chain":
     case "delete rule":
       return message(c.NFT_MSG_DELRULE, 0, family, (w) => {
-        putString(w, c.NFTA_RULE_TABLE, tableName);
-        putString(w, c.NFTA_RULE_CHAIN, command.chain);
+        putName(w, c.NFTA_RULE_TABLE, tableName);
+        putName(w, c.NFTA_RULE_CHAIN, command.chain);
         if (command.op === "delete rule") putU64be(w, c.NFTA_RULE_HANDLE, command.handle);
       });
     case "add rule":
@@ -152,13 +153,13 @@ function putCommand(context: Context, command: Command): void {
       return putSet(context, command.family, command.set);
     case "delete set":
       return message(c.NFT_MSG_DELSET, 0, family, (w) => {
-        putString(w, c.NFTA_SET_TABLE, tableName);
-        putString(w, c.NFTA_SET_NAME, command.set);
+        putName(w, c.NFTA_SET_TABLE, tableName);
+        putName(w, c.NFTA_SET_NAME, command.set);
       });
     case "flush set":
       return message(c.NFT_MSG_DELSETELEM, 0, family, (w) => {
-        putString(w, c.NFTA_SET_ELEM_LIST_TABLE, tableName);
-        putString(w, c.NFTA_SET_ELEM_LIST_SET, command.set);
+        putName(w, c.NFTA_SET_ELEM_LIST_TABLE, tableName);
+        putName(w, c.NFTA_SET_ELEM_LIST_SET, command.set);
       });
     case "add elements":
     case "delete elements":
@@ -178,7 +179,7 @@ function putBase(writer: ByteWriter, family: TableFamily, { type, hook, priority
   const hooks: Readonly<Record<string, number>> = c.hookNumbers[family];
   const number = hooks[hook];
   if (number === undefined) throw new RangeError(`Cannot encode a chain at the hook ${hook}: ${family} has none`);
-  putString(writer, c.NFTA_CHAIN_TYPE, type);
+  putName(writer, c.NFTA_CHAIN_TYPE, type);
   putU32be(writer, c.NFTA_CHAIN_POLICY, policy === "accept" ? c.NF_ACCEPT : c.NF_DROP);
   putNest(writer, c.NFTA_CHAIN_HOOK | NLA_F_NESTED, (w) => {
     putU32be(w, c.NFTA_HOOK_HOOKNUM, number);
@@ -197,8 +198,8 @@ function putRule(context: Context, { family, chain, rule }: Extract<Command, { o
   const expressions = scratch.view();
   if (expressions.length > 0xfff0) throw new RangeError("Cannot encode a rule: longer than 64 KB");
   context.message(c.NFT_MSG_NEWRULE, NLM_F_CREATE | NLM_F_APPEND, familyNumber(family), (w) => {
-    putString(w, c.NFTA_RULE_TABLE, tableName);
-    putString(w, c.NFTA_RULE_CHAIN, chain);
+    putName(w, c.NFTA_RULE_TABLE, tableName);
+    putName(w, c.NFTA_RULE_CHAIN, chain);
     putBytes(w, c.NFTA_RULE_EXPRESSIONS | NLA_F_NESTED, expressions);
     if (rule.comment !== undefined) putBytes(w, c.NFTA_RULE_USERDATA, commentUserdata(rule.comment));
   });
@@ -206,15 +207,21 @@ function putRule(context: Context, { family, chain, rule }: Extract<Command, { o
 
 /** A comment as nft's user data: type, length, text with NUL; throws RangeError on what nft cannot print back. */
 export function commentUserdata(comment: string): Uint8Array {
-  const text = new TextEncoder().encode(`${comment}\0`);
+  const text = encoder.encode(comment);
   // deno-lint-ignore no-control-regex
-  if (text.length > 128 || /["\0-\x1f]/.test(comment)) {
+  if (text.length > 127 || /["\0-\x1f]/.test(comment)) {
     throw new RangeError(
       `Cannot encode the comment ${JSON.stringify(comment)}: at most 127 bytes, no quotes or controls`,
     );
   }
-  return Uint8Array.of(c.NFTNL_UDATA_RULE_COMMENT, text.length, ...text);
+  const userdata = new Uint8Array(text.length + 3);
+  userdata[0] = c.NFTNL_UDATA_RULE_COMMENT;
+  userdata[1] = text.length + 1;
+  userdata.set(text, 2);
+  return userdata;
 }
+
+const encoder = new TextEncoder();
 
 /** Declares the set of a rule's braces and fills it; returns its number in the batch. */
 function putAnonymousSet(context: Context, family: TableFamily, { type, isInterval, members }: AnonymousSet): number {
@@ -222,8 +229,8 @@ function putAnonymousSet(context: Context, family: TableFamily, { type, isInterv
   const intervals = isInterval ? disjoint(members, { joinTouching: true }) : members;
   const ends = isInterval ? 1 : 0;
   context.message(c.NFT_MSG_NEWSET, NLM_F_CREATE, familyNumber(family), (w) => {
-    putString(w, c.NFTA_SET_TABLE, tableName);
-    putString(w, c.NFTA_SET_NAME, "__set%d");
+    putName(w, c.NFTA_SET_TABLE, tableName);
+    putName(w, c.NFTA_SET_NAME, "__set%d");
     putU32be(w, c.NFTA_SET_FLAGS, c.NFT_SET_ANONYMOUS | c.NFT_SET_CONSTANT | (isInterval ? c.NFT_SET_INTERVAL : 0));
     putU32be(w, c.NFTA_SET_KEY_TYPE, typeId(type));
     putU32be(w, c.NFTA_SET_KEY_LEN, sizeOf(type));
@@ -236,8 +243,8 @@ function putAnonymousSet(context: Context, family: TableFamily, { type, isInterv
     putBytes(w, c.NFTA_SET_USERDATA, byteOrderUserdata(0, type));
   });
   context.message(c.NFT_MSG_NEWSETELEM, NLM_F_CREATE, familyNumber(family), (w) => {
-    putString(w, c.NFTA_SET_ELEM_LIST_TABLE, tableName);
-    putString(w, c.NFTA_SET_ELEM_LIST_SET, "__set%d");
+    putName(w, c.NFTA_SET_ELEM_LIST_TABLE, tableName);
+    putName(w, c.NFTA_SET_ELEM_LIST_SET, "__set%d");
     putU32be(w, c.NFTA_SET_ELEM_LIST_SET_ID, id);
     putNest(w, c.NFTA_SET_ELEM_LIST_ELEMENTS | NLA_F_NESTED, (list) => {
       const first = intervals[0]?.from;
@@ -270,8 +277,8 @@ function putSet(context: Context, family: TableFamily, set: SetDeclaration): voi
   const flags = (set.isInterval ? c.NFT_SET_INTERVAL : 0) | (value ? c.NFT_SET_MAP : 0) |
     (set.hasTimeout ? c.NFT_SET_TIMEOUT : 0) | (set.isInterval && isConcatenation ? c.NFT_SET_CONCAT : 0);
   context.message(c.NFT_MSG_NEWSET, NLM_F_CREATE, familyNumber(family), (w) => {
-    putString(w, c.NFTA_SET_TABLE, tableName);
-    putString(w, c.NFTA_SET_NAME, checkedName(set.name));
+    putName(w, c.NFTA_SET_TABLE, tableName);
+    putName(w, c.NFTA_SET_NAME, checkedName(set.name));
     putU32be(w, c.NFTA_SET_FLAGS, flags);
     putU32be(w, c.NFTA_SET_KEY_TYPE, keyTypeId(key));
     putU32be(w, c.NFTA_SET_KEY_LEN, keySize(key));
@@ -310,8 +317,8 @@ function putElements(
     if (scratch.length === 0) return;
     const list = scratch.view();
     context.message(type, flags, familyNumber(family), (w) => {
-      putString(w, c.NFTA_SET_ELEM_LIST_TABLE, tableName);
-      putString(w, c.NFTA_SET_ELEM_LIST_SET, set.name);
+      putName(w, c.NFTA_SET_ELEM_LIST_TABLE, tableName);
+      putName(w, c.NFTA_SET_ELEM_LIST_SET, set.name);
       putBytes(w, c.NFTA_SET_ELEM_LIST_ELEMENTS | NLA_F_NESTED, list);
     });
     scratch.clear();

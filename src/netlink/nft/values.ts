@@ -233,9 +233,7 @@ export function writeValue(type: ValueType, value: Value, into: Uint8Array, at: 
     case "ifname": {
       const text = `${value}`;
       if (!/^[^\s"/\0]{1,15}$/.test(text)) throw bad(type, value);
-      const bytes = encoder.encode(text);
-      if (bytes.length > 15) throw bad(type, value);
-      into.set(bytes, at);
+      if (encoder.encodeInto(text, into.subarray(at, at + 15)).read !== text.length) throw bad(type, value);
       return;
     }
     default:
