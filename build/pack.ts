@@ -62,7 +62,7 @@ export function pack(input: PackInput, output: string): { hash: string; isChange
     Deno.chmodSync(join(tree, "tortie"), 0o700);
     for (const name of filesUnder(input.bundle)) {
       Deno.mkdirSync(dirname(join(tree, "app", name)), { recursive: true });
-      Deno.copyFileSync(join(input.bundle, name), join(tree, "app", name));
+      Deno.writeTextFileSync(join(tree, "app", name), deferImports(Deno.readTextFileSync(join(input.bundle, name))));
     }
     const names = filesUnder(tree);
     const manifest = formatManifest(new Map(names.map((name) => [name, sha256(Deno.readFileSync(join(tree, name)))])));
@@ -92,6 +92,14 @@ export function pack(input: PackInput, output: string): { hash: string; isChange
   } finally {
     Deno.removeSync(staging, { recursive: true });
   }
+}
+
+/**
+ * Makes each dynamic import one whose name is computed. Deno reads the files of all those it can see the name of before
+ * the first line runs, so a light verb would pay for the heaviest.
+ */
+export function deferImports(code: string): string {
+  return code.replaceAll(/\bimport\(("\.{1,2}\/[^"\\]+")\)/g, "import(import.meta.resolve($1))");
 }
 
 function startsWith(path: string, head: string): boolean {

@@ -32,7 +32,7 @@ async function isWhole(): Promise<boolean> {
 }
 
 function remount(option: string): boolean {
-  return new Deno.Command("mount", { args: ["-o", `remount,${option}`, mount] }).outputSync().success;
+  return new Deno.Command("mount", { args: ["-o", `remount,${option}`, String(mount)] }).outputSync().success;
 }
 
 const full = await fill("full", 5000);

