@@ -9,6 +9,7 @@
 import { connectApi } from "../api/client.ts";
 import { requirePrograms, runCommand } from "./command.ts";
 import { buildNetwork, destroyNetwork, namedNamespaces, namespaceOf, namespacesOf } from "./network.ts";
+import { allReach, reportLab } from "./report.ts";
 import { isRunning, type LabProcess, startProcess, stopProcesses } from "./process.ts";
 import { hostConfiguration, type LabHost, routerConfiguration, type Topology } from "./topology.ts";
 
@@ -147,6 +148,7 @@ export async function labUp(topology: Topology, options: LabOptions): Promise<La
     signal?.throwIfAborted();
     await Promise.all(topology.hosts.map((host) => sessionsStand(lab, host, signal)));
     say("BGP: all sessions are established");
+    await until("every workload reaches every other", 30_000, async () => allReach(await reportLab(lab)));
     return lab;
   } catch (error) {
     await labDown(options);
