@@ -114,7 +114,8 @@ export async function withNode(run: (node: OneNode) => Promise<void>, settings?:
       ]);
       const kernel = shown.map((text) =>
         // What ages by itself is no change of ours.
-        JSON.stringify(JSON.parse(text), (key, value) => /life_time|^stats|expires$/.test(key) ? undefined : value, 1)
+        JSON.stringify(JSON.parse(text), (key, value) =>
+          /life_time|^stats|expires$|^tentative$/.test(key) ? undefined : value, 1)
       );
       const api = connectApi(socket);
       const resources = await Promise.all(KINDS.map(({ kind }) => api.resources.list(kind)));
@@ -136,6 +137,9 @@ export async function withNode(run: (node: OneNode) => Promise<void>, settings?:
       [
         "link set lo up",
         "link add eth0 type veth peer name eth0-peer",
+        // A link-local address would change by itself while it is tentative.
+        "link set eth0 addrgenmode none",
+        "link set eth0-peer addrgenmode none",
         "link set eth0-peer up",
         "link set eth0 up",
         "address add 192.168.100.100/24 dev eth0",

@@ -5,6 +5,7 @@ import { openKernel } from "../../linux/kernel.ts";
 import { connectApi } from "../../api/client.ts";
 import { socketPath } from "../connection.ts";
 import { loadConfiguration } from "../node/configuration.ts";
+import { refuseMissingRights } from "../node/rights.ts";
 import { CliError, type Terminal } from "../terminal.ts";
 
 /** Takes the dataplane down; refused while a node runs here, which would only build it up again. */
@@ -12,7 +13,7 @@ export async function down(
   this: Terminal,
   flags: { readonly config?: string; readonly socket?: string },
 ): Promise<void> {
-  if (Deno.uid() !== 0) throw new CliError("taking the dataplane down needs root: run it with sudo");
+  refuseMissingRights("taking the dataplane down");
   const socket = flags.socket === undefined && flags.config !== undefined
     ? (await loadConfiguration(this, flags.config)).settings.node.socket
     : socketPath(this, flags);

@@ -6,14 +6,15 @@ import { DEFAULT_CONFIG } from "../connection.ts";
 import { loadConfiguration } from "../node/configuration.ts";
 import { watchFile } from "../node/file_watch.ts";
 import { type RunningNode, startNode } from "../node/node.ts";
+import { refuseMissingRights } from "../node/rights.ts";
 import { startNodeLog } from "../node_log.ts";
-import { CliError, type Terminal } from "../terminal.ts";
+import type { Terminal } from "../terminal.ts";
 
 /** Runs until SIGTERM or SIGINT; the dataplane is left standing. */
 export async function run(this: Terminal, flags: { readonly config?: string }): Promise<void> {
   const file = flags.config ?? DEFAULT_CONFIG;
   const configuration = await loadConfiguration(this, file);
-  if (Deno.uid() !== 0) throw new CliError("the node needs root, to change interfaces and routes: run it with sudo");
+  refuseMissingRights("the node");
   const log = (await startNodeLog(configuration.settings.log)).with({ node: configuration.name });
   const clock = systemClock;
   const stopped = Promise.withResolvers<void>();
