@@ -270,10 +270,13 @@ export function makePeer(initial: PeerConfig, speaker: SpeakerConfig, around: Pe
       };
     },
     get restartState() {
-      if (!negotiated) return { upFor: undefined, isTold: false };
+      if (!negotiated) return { upFor: undefined, isTold: false, mustTell: false };
       const { peer: theirs, wire } = negotiated;
-      const isTold = theirs.gracefulRestart?.isRestarting === true || (wire.families & ~heardEndOfRib) === 0;
-      return { upFor: clock.monotonic() - upSince, isTold, hasGracefulRestart: theirs.gracefulRestart !== undefined };
+      return {
+        upFor: clock.monotonic() - upSince,
+        isTold: (wire.families & ~heardEndOfRib) === 0,
+        mustTell: theirs.gracefulRestart?.isRestarting === false,
+      };
     },
     close(subcode, words, isSilent) {
       isClosed = true;

@@ -5,8 +5,9 @@
  *   first listing ── nothing of ours ──> fresh: no F bit until the delay is over, no waiting
  *                 └─ routes of ours ───> deferring (R and F bits) ── all peers told, or the delay ──> sweep, speak
  *
- * A peer that is not up after `ABSENT_AFTER` is not waited for any more, and one without graceful restart, which need not
- * send End-of-RIB, has `QUIET_AFTER` from its session's begin to tell us its routes.
+ * A peer that is not up after `ABSENT_AFTER` is not waited for any more. One without graceful restart need not send
+ * End-of-RIB, and one that says that it restarts too (FRR says so long after) may wait for ours: they have `QUIET_AFTER`
+ * from the session's begin to tell us their routes.
  */
 
 import type { Cancel, Clock } from "../lib/clock.ts";
@@ -19,9 +20,10 @@ const LOOK_INTERVAL = 500;
 export interface PeerRestartState {
   /** Milliseconds since the session is Established; undefined when it is not. */
   readonly upFor: number | undefined;
-  /** End-of-RIB came for each family, or the peer is restarting itself and waits for us. */
+  /** End-of-RIB came for each family. */
   readonly isTold: boolean;
-  readonly hasGracefulRestart?: boolean;
+  /** The peer has to send End-of-RIB and does not wait for ours. */
+  readonly mustTell: boolean;
 }
 
 /** Where we are. */
@@ -60,8 +62,8 @@ export function makeRestart({ clock, peers, ended }: RestartParts): Restart {
     ended(reason);
   };
 
-  const isDone = ({ upFor, isTold, hasGracefulRestart }: PeerRestartState, waited: number) =>
-    upFor === undefined ? waited >= ABSENT_AFTER : isTold || !hasGracefulRestart && upFor >= QUIET_AFTER;
+  const isDone = ({ upFor, isTold, mustTell }: PeerRestartState, waited: number) =>
+    upFor === undefined ? waited >= ABSENT_AFTER : isTold || !mustTell && upFor >= QUIET_AFTER;
 
   const look = () => {
     const now = clock.monotonic();
