@@ -69,7 +69,7 @@ export interface Connection {
   readonly status: number;
   readonly mark: number;
   readonly zone: number;
-  /** Tells the connection from a later one with the same tuple. */
+  /** Tells the connection from a later one with the same tuple, unless that took its place in memory. */
   readonly id: number;
   /** Seconds until it is forgotten without a packet. */
   readonly timeout: number;
@@ -99,7 +99,7 @@ export function getConnections(family: Family, { mark }: ConnectionFilter = {}):
   };
 }
 
-/** Ends a connection in the kernel's mind: its next packet is judged anew. The id guards against a later one's end. */
+/** Ends a connection in the kernel's mind: its next packet is judged anew. One of another id is left alone. */
 export function deleteConnection({ family, original, id, zone }: Connection): Request {
   return {
     operation: `delete the connection ${describeTuple(original)}`,
@@ -173,7 +173,7 @@ export function compileFilter({ family, protocol, mark, addresses }: ConnectionF
       if (type === CTA_MARK) sawMark = u32beAt(bytes, at);
       if (type !== CTA_TUPLE_ORIG && type !== CTA_TUPLE_REPLY) return;
       eachAttribute(bytes, at, at + length, (part, partAt, partLength) => {
-        if (part === CTA_TUPLE_PROTO && !isWantedProtocol) {
+        if (part === CTA_TUPLE_PROTO && type === CTA_TUPLE_ORIG && !isWantedProtocol) {
           eachAttribute(bytes, partAt, partAt + partLength, (inner, innerAt) => {
             if (inner === CTA_PROTO_NUM && u8At(bytes, innerAt) === protocol) isWantedProtocol = true;
           });
