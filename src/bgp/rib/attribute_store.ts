@@ -159,7 +159,9 @@ export class AttributeStore {
 
   /** One user less; frees the set with the last one. */
   release(id: number): void {
-    if (--this.#refs[id]! <= 0) this.#drop(id);
+    const left = --this.#refs[id]!;
+    if (left < 0) throw new Error(`attributes ${id} have been released more often than retained`);
+    if (left === 0) this.#drop(id);
   }
 
   /** Frees a set that nobody uses. */
@@ -167,7 +169,7 @@ export class AttributeStore {
     if (id > 0 && this.#refs[id] === 0 && this.#length[id] !== 0) this.#drop(id);
   }
 
-  /** Grows each time a set is made, and so tells a set from a later one of the same number. */
+  /** Grows each time a set is made, and so tells a set from a later one of the same number; 0 for a number without a set. */
   serial(id: number): number {
     return this.#serial[id]!;
   }
@@ -246,6 +248,8 @@ export class AttributeStore {
     this.#slots[hole] = 0;
     this.#arena.free(this.#offset[id]!, this.#length[id]!);
     this.#length[id] = 0;
+    // Whoever remembers the set must see that it is gone, even before the number is used anew.
+    this.#serial[id] = 0;
     this.#size--;
     this.#free.push(id);
   }

@@ -87,6 +87,7 @@ export class Receiver {
     const nlri = this.#nlri.over(view.bytes, start, end, family === 1, hasPathId(peer, family));
     let lastClass = -1, result = 0;
     while (nlri.next()) {
+      if (isUnroutable(nlri, family)) continue;
       const prefix = prefixes.intern(nlri.w0, nlri.w1, nlri.w2, nlri.w3, nlri.length);
       if (prefixes.head[prefix]! < 0) prefixes.class[prefix] = policies.classOf(family, prefix);
       const prefixClass = prefixes.class[prefix]!;
@@ -99,6 +100,13 @@ export class Receiver {
     store.release(set);
     return undefined;
   }
+}
+
+/** Multicast, loopback, link-local and class E networks: wrong in meaning, so ignored (RFC 4271 6.3). */
+function isUnroutable({ w0, w1, w2, w3, length }: NlriCursor, family: 0 | 1): boolean {
+  if (family === 0) return w0 >= 0x7f000000 && (w0 >= 0xe0000000 || w0 < 0x80000000);
+  return w0 >= 0xfe800000 && (w0 >>> 22 === 0x3fa || w0 >= 0xff000000) ||
+    length === 128 && w0 === 0 && w1 === 0 && w2 === 0 && w3 <= 1;
 }
 
 const NO_FAULT: ReceiveResult = { endOfRib: 0 };

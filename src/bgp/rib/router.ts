@@ -96,6 +96,8 @@ export class RouterCore implements Router {
   // --- configuration -------------------------------------------------------------------------------------------
 
   configure(config: SpeakerConfig): void {
+    // Best paths must be of the present: groups that are made below look at them.
+    this.settle();
     const old = this.config;
     this.config = config;
     const isPolicyChanged = policyText(old) !== policyText(config);
