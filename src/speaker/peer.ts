@@ -13,13 +13,22 @@ import type { PeerId, Router, SessionFacts } from "../bgp/rib/interface.ts";
 import { confirmedFamilies, keptFamilies, restartCapabilities } from "../bgp/session/graceful_restart.ts";
 import { Session } from "../bgp/session/session.ts";
 import type { Transport, TransportSink } from "../bgp/transport.ts";
-import { IPV4_UNICAST, IPV6_UNICAST, MSG_ROUTE_REFRESH } from "../bgp/wire/constants.ts";
+import {
+  HEADER_LENGTH,
+  IPV4_UNICAST,
+  IPV6_UNICAST,
+  MSG_NOTIFICATION,
+  MSG_OPEN,
+  MSG_ROUTE_REFRESH,
+} from "../bgp/wire/constants.ts";
+import { putHeader } from "../bgp/wire/frame.ts";
 import type { Fault } from "../bgp/wire/fault.ts";
 import { encodeRouteRefresh, REFRESH_BEGIN, REFRESH_END, REFRESH_REQUEST } from "../bgp/wire/route_refresh.ts";
 import type { Cancel, Clock } from "../lib/clock.ts";
 import { Ip } from "../lib/ip.ts";
 import type { Log } from "../lib/log.ts";
 import { formatRouterId, fsmConfigFor } from "./session_config.ts";
+import type { SessionTap, TapLink, TapPeer } from "./tap.ts";
 import type { PeerStatus } from "./messages.ts";
 import type { PeerRestartState, Restart } from "./restart.ts";
 
@@ -29,6 +38,7 @@ const CHUNK = 64 * 1024;
 const MAX_CHUNKS = 16;
 /** No more is asked of the router while so much waits for the kernel. */
 const MAX_WAITING = 256 * 1024;
+const NOTHING: Uint8Array = new Uint8Array(0);
 const ALL_FAMILIES = IPV4_UNICAST | IPV6_UNICAST;
 const FAULT_LOG_INTERVAL = 60_000;
 const CEASE = 6;
@@ -46,6 +56,8 @@ export interface PeerSurroundings {
   localAddresses(address: Uint8Array): Pick<SessionFacts, "localAddressOther" | "localLinkLocal">;
   /** Where we are in a restart of our own. */
   readonly restart: Restart;
+  /** Who listens in. */
+  readonly tap: Required<SessionTap>;
   /** Routes may have changed: settle and send soon. */
   touch(): void;
   /** The status changed. */
@@ -67,6 +79,8 @@ export interface Peer {
   /** Asks the peer for its routes again; false when it cannot be asked. */
   askRefresh(): boolean;
   status(): PeerStatus;
+  /** The peer as listeners see it. */
+  readonly tapped: TapPeer;
   /** Ends the session for good. */
   close(subcode: number, words?: string, isSilent?: boolean): void;
 }
@@ -88,6 +102,26 @@ export function makePeer(initial: PeerConfig, speaker: SpeakerConfig, around: Pe
   let sweepTimer: Cancel | undefined;
   let heardEndOfRib = 0;
   let upSince = 0;
+  let link: TapLink | undefined;
+  const opens = { sent: NOTHING, received: NOTHING };
+  let notification: { readonly isSent: boolean; readonly bytes: Uint8Array } | undefined;
+  const tapped: TapPeer = {
+    get name() {
+      return config.name;
+    },
+    get address() {
+      return config.address;
+    },
+    get as() {
+      return config.as;
+    },
+    get localAs() {
+      return config.localAs;
+    },
+    get link() {
+      return link;
+    },
+  };
 
   const sweepStale = () => {
     sweepTimer?.();
@@ -151,6 +185,18 @@ export function makePeer(initial: PeerConfig, speaker: SpeakerConfig, around: Pe
         localAs: config.localAs,
         keepsStale: stale,
       });
+      notification = undefined;
+      link = {
+        id,
+        local: transport.local,
+        remote: transport.remote,
+        wire: agreed.wire,
+        routerId: agreed.peerId,
+        openSent: opens.sent,
+        openReceived: opens.received,
+        since: clock.wall(),
+      };
+      around.tap.up(tapped, link);
       around.touch();
     },
     down(reason, how) {
@@ -167,11 +213,15 @@ export function makePeer(initial: PeerConfig, speaker: SpeakerConfig, around: Pe
       }
       id = undefined;
       negotiated = undefined;
+      const old = link;
+      link = undefined;
+      if (old) around.tap.down(tapped, old, { notification, isLost: how === "lost" });
       around.touch();
     },
     update(body) {
       if (id === undefined) return undefined;
       const result = router.receiveUpdate(id, body);
+      if (link) around.tap.update(tapped, link, body);
       around.touch();
       if (result.fault && result.fault.kind !== "reset") sayFault(result.fault);
       if (result.endOfRib !== 0) {
@@ -193,10 +243,17 @@ export function makePeer(initial: PeerConfig, speaker: SpeakerConfig, around: Pe
       else if (subtype === REFRESH_REQUEST) router.refresh(id, family, negotiated?.hasEnhancedRouteRefresh ?? false);
       around.touch();
     },
+    passed(isSent, type, bytes) {
+      const message = isSent ? bytes.slice() : withHeader(type, bytes);
+      if (type === MSG_OPEN) opens[isSent ? "sent" : "received"] = message;
+      else if (type === MSG_NOTIFICATION) notification = { isSent, bytes: message };
+      around.tap.message(tapped, isSent, message);
+    },
     writable: () => peer.flush(),
     changed(before, after) {
       if (before.name !== after.name) {
         since = clock.wall();
+        around.tap.state(tapped, before.name, after.name);
         const isLoud = before.name === "Established" || after.name === "Established";
         const fields = { from: before.name, to: after.name, reason: after.reason };
         if (isLoud) log.info(after.name === "Established" ? "Session is established" : "Session is down", fields);
@@ -217,6 +274,7 @@ export function makePeer(initial: PeerConfig, speaker: SpeakerConfig, around: Pe
       return config;
     },
     session,
+    tapped,
     get id() {
       return id;
     },
@@ -236,6 +294,7 @@ export function makePeer(initial: PeerConfig, speaker: SpeakerConfig, around: Pe
         const bytes = router.nextBytes(id, CHUNK);
         if (!bytes) return;
         session.write(bytes);
+        if (link) around.tap.sent(tapped, link, bytes);
       }
     },
     askRefresh() {
@@ -288,6 +347,14 @@ export function makePeer(initial: PeerConfig, speaker: SpeakerConfig, around: Pe
   };
   session.start();
   return peer;
+}
+
+/** The whole message of a body. */
+function withHeader(type: number, body: Uint8Array): Uint8Array {
+  const message = new Uint8Array(HEADER_LENGTH + body.length);
+  putHeader(message, 0, message.length, type);
+  message.set(body, HEADER_LENGTH);
+  return message;
 }
 
 function familyNumbers(mask: number): number[] {

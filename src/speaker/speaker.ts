@@ -24,6 +24,7 @@ import { makeListeners } from "./listeners.ts";
 import type { Answers, Query, SpeakerStatus } from "./messages.ts";
 import { makePeers } from "./peers.ts";
 import { makeRestart } from "./restart.ts";
+import { makeTaps } from "./tap.ts";
 
 /** Status changes are told at most so often, in milliseconds. */
 const STATUS_INTERVAL = 50;
@@ -104,7 +105,9 @@ export function makeSpeaker({ router, clock, log, random, kernel, onStatus }: Sp
       touch();
     },
   });
+  const taps = makeTaps();
   const peers = makePeers({
+    tap: taps,
     restart,
     router,
     clock,

@@ -38,6 +38,8 @@ export interface SessionEdge {
   /** The body of an UPDATE, valid during the call; returns what ends the session. */
   update(body: Uint8Array): Fault | undefined;
   refresh(message: RouteRefresh): void;
+  /** A message that is no UPDATE has come (its body) or gone out (whole); valid during the call. */
+  passed?(isSent: boolean, type: number, bytes: Uint8Array): void;
   /** The kernel has taken everything that was written. */
   writable(): void;
   /** The state or its reason changed. */
@@ -192,6 +194,7 @@ export class Session {
 
   #message(link: Link, type: number, body: Uint8Array): void {
     this.counts.received[type]! += 1;
+    if (type !== MSG_UPDATE) this.#edge.passed?.(false, type, body);
     const isUp = link === this.#established;
     const { id } = link;
     switch (type) {
@@ -277,6 +280,7 @@ export class Session {
     if (!transport) return;
     transport.write(bytes);
     this.counts.sent[type]! += 1;
+    this.#edge.passed?.(true, type, bytes);
   }
 
   #forget(link: Link): void {
