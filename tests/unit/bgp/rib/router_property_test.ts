@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import { makeRouter } from "../../../../src/bgp/rib/router.ts";
+import { RouterCore } from "../../../../src/bgp/rib/router.ts";
 import { asPathLength, EMPTY_ATTRIBUTES, type PathAttributes } from "../../../../src/bgp/wire/attributes.ts";
 import { Ip } from "../../../../src/lib/ip.ts";
 import { announcement, LOCAL_AS, peerConfig, PeerView, sessionOf, speakerConfig, withdrawal } from "./router_model.ts";
@@ -168,7 +168,7 @@ function seen(attributes: PathAttributes): Record<string, unknown> {
 Deno.test("any updates, read at any time, leave every peer with what the reference says", () => {
   fc.assert(
     fc.property(fc.array(step, { maxLength: 100, size: "max" }), (steps) => {
-      const router = makeRouter();
+      const router = new RouterCore();
       let isFiltered = false;
       router.configure(configOf(isFiltered));
       const views = SESSIONS.map((session) => new PeerView(session.wire));
@@ -237,6 +237,10 @@ Deno.test("any updates, read at any time, leave every peer with what the referen
         }
       }
       for (const view of views) assert.equal(view.endOfRib, 3);
+      for (const id of ids) router.peerDown(id, "the end");
+      router.settle();
+      assert.equal(router.ribs[0].prefixes.size + router.ribs[1].prefixes.size, 0, "no prefix is left behind");
+      assert.equal(router.store.size, 1, "no set of attributes is left behind but the host's own");
     }),
     { numRuns: 60 },
   );
