@@ -16,7 +16,11 @@ export type Query =
   /** Asks a peer for its routes again (ROUTE-REFRESH), or sends it ours again. */
   | { readonly kind: "refresh"; readonly peer: string; readonly direction: "in" | "out" }
   /** Ends a session with Cease/Administrative Reset; it comes back by itself. */
-  | { readonly kind: "reset"; readonly peer: string; readonly words?: string };
+  | { readonly kind: "reset"; readonly peer: string; readonly words?: string }
+  /** Writes the whole table to a file as MRT TABLE_DUMP_V2. */
+  | { readonly kind: "dump"; readonly path: string }
+  /** Appends every message and state change to a file as MRT BGP4MP_ET; without a path that ends. */
+  | { readonly kind: "record"; readonly path?: string };
 
 /** The answer to a question, by its kind. */
 export interface Answers {
@@ -24,6 +28,8 @@ export interface Answers {
   readonly routes: RouteRow[];
   readonly refresh: { readonly done: boolean };
   readonly reset: { readonly done: boolean };
+  readonly dump: { readonly path: string; readonly octets: number };
+  readonly record: { readonly recording: string | null };
 }
 
 /** One row of `bgp peers`, as the contract has it, with what helps to find out why a session is down. */

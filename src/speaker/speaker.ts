@@ -10,6 +10,7 @@
 
 import { EMPTY_CONFIG, type SpeakerConfig } from "../bgp/config.ts";
 import type { Router } from "../bgp/rib/interface.ts";
+import type { RouterCore } from "../bgp/rib/router.ts";
 import { CEASE_BFD_DOWN, CEASE_RESET, CEASE_SHUTDOWN, ERR_CEASE } from "../bgp/wire/notification.ts";
 import type { Clock } from "../lib/clock.ts";
 import { Ip } from "../lib/ip.ts";
@@ -22,6 +23,7 @@ import { type FibReader, makeFibReader } from "./fib_reader.ts";
 import { makeFibWriter } from "./fib_writer.ts";
 import { makeListeners } from "./listeners.ts";
 import type { Answers, Query, SpeakerStatus } from "./messages.ts";
+import { makeMrt } from "./mrt.ts";
 import { makePeers } from "./peers.ts";
 import { makeRestart } from "./restart.ts";
 import { makeTaps } from "./tap.ts";
@@ -38,6 +40,8 @@ const LINGER_LOOK = 20;
 /** What the speaker runs on. */
 export interface SpeakerParts {
   readonly router: Router;
+  /** The same router, for those who read its tables (MRT, BMP). */
+  readonly tables: RouterCore;
   readonly clock: Clock;
   readonly log: Log;
   readonly random: () => number;
@@ -50,14 +54,15 @@ export interface SpeakerParts {
 export interface Speaker {
   /** Takes a configuration; only what changed is touched. */
   configure(config: SpeakerConfig): Promise<void>;
-  query<Q extends Query>(query: Q): Answers[Q["kind"]];
+  /** Answers at once, except where files are written; throws or rejects with what went wrong. */
+  query<Q extends Query>(query: Q): Answers[Q["kind"]] | Promise<Answers[Q["kind"]]>;
   status(): SpeakerStatus;
   /** Closes all sessions and sockets; routes in the kernel stay. `graceful` lets peers keep ours, where they can. */
   stop(graceful: boolean): Promise<void>;
 }
 
 /** Makes a speaker without a configuration. */
-export function makeSpeaker({ router, clock, log, random, kernel, onStatus }: SpeakerParts): Speaker {
+export function makeSpeaker({ router, tables, clock, log, random, kernel, onStatus }: SpeakerParts): Speaker {
   let config: SpeakerConfig = EMPTY_CONFIG;
   let isDirty = false;
   let isScheduled = false;
@@ -106,6 +111,7 @@ export function makeSpeaker({ router, clock, log, random, kernel, onStatus }: Sp
     },
   });
   const taps = makeTaps();
+  const mrt = makeMrt({ router: tables, taps, clock, log });
   const peers = makePeers({
     tap: taps,
     restart,
@@ -166,8 +172,8 @@ export function makeSpeaker({ router, clock, log, random, kernel, onStatus }: Sp
       touch();
       statusChanged();
     },
-    query<Q extends Query>(query: Q): Answers[Q["kind"]] {
-      return answer(query) as Answers[Q["kind"]];
+    query<Q extends Query>(query: Q) {
+      return answer(query) as Answers[Q["kind"]] | Promise<Answers[Q["kind"]]>;
     },
     status,
     async stop(graceful) {
@@ -183,13 +189,18 @@ export function makeSpeaker({ router, clock, log, random, kernel, onStatus }: Sp
       reader?.close();
       writer.close();
       kernel.close();
+      await mrt.close();
       // NOTIFICATIONs behind routes that a peer is still taking.
       while (lingeringConnections() > 0) await new Promise<void>((resolve) => void clock.after(LINGER_LOOK, resolve));
     },
   };
 
-  function answer(query: Query): Answers[Query["kind"]] {
+  function answer(query: Query): Answers[Query["kind"]] | Promise<Answers[Query["kind"]]> {
     switch (query.kind) {
+      case "dump":
+        return mrt.dump(query.path);
+      case "record":
+        return mrt.record(query.path);
       case "peers":
         return peerRows();
       case "routes":

@@ -4,12 +4,12 @@
  * wait only the last counts.
  */
 
-import { makeRouter } from "../bgp/rib/router.ts";
+import { RouterCore } from "../bgp/rib/router.ts";
 import type { SpeakerConfig } from "../bgp/config.ts";
 import { makeLog } from "../lib/log.ts";
 import { openKernel } from "../linux/kernel.ts";
 import { systemClock } from "./clock.ts";
-import type { FromSpeaker, ToSpeaker } from "./messages.ts";
+import type { FromSpeaker, Query, ToSpeaker } from "./messages.ts";
 import { makeSpeaker } from "./speaker.ts";
 
 const thread = globalThis as unknown as {
@@ -24,8 +24,10 @@ const log = makeLog((level, message, fields) => {
   thread.postMessage({ type: "log", level, message, fields: plain });
 });
 
+const router = new RouterCore();
 const speaker = makeSpeaker({
-  router: makeRouter(),
+  router,
+  tables: router,
   clock: systemClock,
   log,
   random: Math.random,
@@ -50,6 +52,14 @@ async function applyWaiting(): Promise<void> {
   isApplying = false;
 }
 
+async function reply(id: number, query: Query): Promise<void> {
+  try {
+    thread.postMessage({ type: "reply", id, answer: await speaker.query(query) });
+  } catch (error) {
+    thread.postMessage({ type: "reply", id, error: error instanceof Error ? error.message : String(error) });
+  }
+}
+
 thread.onmessage = ({ data: message }) => {
   switch (message.type) {
     case "config":
@@ -57,12 +67,7 @@ thread.onmessage = ({ data: message }) => {
       void applyWaiting();
       return;
     case "query":
-      try {
-        thread.postMessage({ type: "reply", id: message.id, answer: speaker.query(message.query) });
-      } catch (error) {
-        const text = error instanceof Error ? error.message : String(error);
-        thread.postMessage({ type: "reply", id: message.id, error: text });
-      }
+      void reply(message.id, message.query);
       return;
     case "stop":
       void speaker.stop(message.graceful).finally(() => {
