@@ -16,7 +16,7 @@ readonly DENO_VERSION=2.9.6
 readonly DENO_X64_SHA512='3md4TKLCuzsLDmfOoC5KN7NAZaxSVkMgm64vg6foD00JBADCpYS2/5QqXfzgnP5ZQz3iLP9vBQJtEgc116OAoQ=='
 readonly LAB_PACKAGES=(bird2 iproute2 iputils-ping)
 readonly TEST_PACKAGES=(bird2 frr gobgpd exabgp etcd-server etcd-client nftables tcpdump iputils-ping iputils-arping
-  iproute2 conntrack strace jq procps)
+  iproute2 conntrack strace jq procps zsh fish)
 
 root=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
 readonly root prefix=${PREFIX:-/usr/local} destdir=${DESTDIR:-}
@@ -227,7 +227,8 @@ case $mode in
     install_packages "${TEST_PACKAGES[@]}"
     build
     cd "$root"
-    "$deno" run -A --frozen build/test.ts --gates
+    # The labs start the executable that was just built, as a user would.
+    TORTIE_EXECUTABLE="$root/dist/tortie" "$deno" run -A --frozen build/test.ts --gates
     ;;
   toolchain) find_deno && say "$deno" ;;
   uninstall) uninstall ;;

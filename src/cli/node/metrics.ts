@@ -1,17 +1,17 @@
 /**
  * Serves Prometheus metrics: what `status` says as gauges, and the sessions one by one.
  *
- * Nothing is counted on the way: every number is read when somebody asks.
+ * Nothing is counted on the way: every number is read when somebody asks. A node without metrics does not load this
+ * file; the library is imported here by name, because a bundle gives a CommonJS package's names to static imports only.
  */
 
+import { Gauge, Registry } from "prom-client";
 import type { NodeApi } from "../../api/node_api.ts";
 import type { Log } from "../../lib/log.ts";
 import { CliError } from "../terminal.ts";
 
-/** Serves `/metrics` on "address:port", or nothing for "off"; returns how to stop. */
-export async function serveMetrics(listen: string, api: NodeApi, log: Log): Promise<() => Promise<void>> {
-  if (listen === "off") return () => Promise.resolve();
-  const { Gauge, Registry } = await import("prom-client");
+/** Serves `/metrics` on "address:port"; returns how to stop. Throws `CliError` when it cannot listen there. */
+export function serveMetrics(listen: string, api: NodeApi, log: Log): () => Promise<void> {
   const registry = new Registry();
   const gauge = (name: string, help: string, labelNames: string[] = []) =>
     new Gauge({ name: `tortie_${name}`, help, labelNames, registers: [registry] });

@@ -25,7 +25,6 @@ import { CliError } from "../terminal.ts";
 import { version } from "../version.ts";
 import { type Configuration, restartNeeded } from "./configuration.ts";
 import { makeIpamCalls } from "./ipam_calls.ts";
-import { serveMetrics } from "./metrics.ts";
 import { refuseTakenPorts } from "./ports.ts";
 import { feedSpeaker } from "./speaker_feed.ts";
 
@@ -85,7 +84,8 @@ export async function startNode({ configuration, reread, clock, log }: NodeParts
     };
     const server = await serveApi({ socket: settings.node.socket, api, log, health });
     undo.push(() => server.close());
-    undo.push(await serveMetrics(settings.metrics.listen, api, log));
+    const { listen } = settings.metrics;
+    if (listen !== "off") undo.push((await import("./metrics.ts")).serveMetrics(listen, api, log));
     return { api, reload: api.reload, ready: agent.ready, stop: () => runBackwards(undo) };
   } catch (error) {
     await runBackwards(undo);
