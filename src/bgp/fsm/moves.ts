@@ -190,13 +190,21 @@ export function failByFault(fsm: Fsm, fault: Fault): Step {
   return fail(fsm, { reason: `${describeNotification(send)} sent: ${fault.reason}`, how: "notification", send });
 }
 
+/** Data of an FSM error: the type of the unexpected message (RFC 6608 section 4). */
+export function unexpectedType(what: string): Uint8Array {
+  const type = MESSAGE_TYPES[what];
+  return type === undefined ? NO_DATA : Uint8Array.of(type);
+}
+
+const MESSAGE_TYPES: Readonly<Record<string, number>> = { OPEN: 1, UPDATE: 2, KEEPALIVE: 4, "ROUTE-REFRESH": 5 };
+
 /** A message that this state does not allow (RFC 6608): FSM error. */
 export function failByFsmError(fsm: Fsm, subcode: number, what: string): Step {
   return failByFault(fsm, {
     kind: "reset",
     code: ERR_FSM,
     subcode,
-    data: NO_DATA,
+    data: unexpectedType(what),
     reason: `unexpected ${what} in ${fsm.name}`,
   });
 }

@@ -5,8 +5,8 @@
  * OpenConfirm the connection that the higher BGP identifier opened stays; one in OpenSent it overtakes.
  */
 
-import { CEASE_COLLISION, ERR_CEASE } from "../wire/notification.ts";
-import { cancel, close, dropRival, notify, rivalHold, stay, timer } from "./moves.ts";
+import { CEASE_COLLISION, ERR_CEASE, ERR_FSM } from "../wire/notification.ts";
+import { cancel, close, dropRival, notify, rivalHold, stay, timer, unexpectedType } from "./moves.ts";
 import { negotiate } from "./negotiate.ts";
 import { confirm } from "./open_sent.ts";
 import type { Connection, Event, Fsm, Step } from "./state.ts";
@@ -24,7 +24,7 @@ export function stepRival(fsm: Fsm, rival: Connection, event: Event): Step {
       return dropRival(fsm, event.fault.code, event.fault.subcode, event.fault.data);
     case "keepalive":
     case "unexpected":
-      return dropRival(fsm, 5, 1);
+      return dropRival(fsm, ERR_FSM, 1, unexpectedType(event.type === "keepalive" ? "KEEPALIVE" : event.what));
     case "open": {
       const negotiated = negotiate(fsm.config.local, event.message);
       if ("kind" in negotiated) return dropRival(fsm, negotiated.code, negotiated.subcode, negotiated.data);
