@@ -3,7 +3,7 @@
  * announced ability.
  */
 
-import type { Capabilities } from "../wire/capability.ts";
+import { type Capabilities, ROLE_CONFLICT } from "../wire/capability.ts";
 import { type Fault, reset } from "../wire/fault.ts";
 import type { OpenMessage } from "../wire/open.ts";
 import type { WireOptions } from "../wire/options.ts";
@@ -99,6 +99,7 @@ export function negotiate(local: LocalSide, open: OpenMessage): Negotiated | Fau
 
 function checkRole(local: LocalSide, theirs: Capabilities): Fault | undefined {
   const ours = local.capabilities.role;
+  if (theirs.role === ROLE_CONFLICT) return reset(OPEN_ERROR, 11, "peer announces several roles");
   if (ours === undefined) return undefined;
   if (theirs.role === undefined) {
     return local.isRoleStrict ? reset(OPEN_ERROR, 11, "peer announces no role") : undefined;

@@ -52,6 +52,9 @@ export interface Capabilities {
   readonly unknown: readonly number[];
 }
 
+/** The role of a peer that announces several different ones. */
+export const ROLE_CONFLICT = 256;
+
 /** Nothing announced. */
 export const NO_CAPABILITIES: Capabilities = {
   families: 0,
@@ -99,7 +102,8 @@ function readKnown(code: number, value: ByteReader, draft: CapabilitiesDraft): b
       return true;
     case c.CAP_ROLE: {
       if (value.left !== 1) return false;
-      draft.role = value.u8();
+      const role = value.u8();
+      draft.role = draft.role === undefined || draft.role === role ? role : ROLE_CONFLICT;
       return true;
     }
     case c.CAP_EXTENDED_NEXT_HOP: {
