@@ -29,7 +29,8 @@ min[MSG_OPEN] = 29;
 min[MSG_UPDATE] = 23;
 min[MSG_NOTIFICATION] = 21;
 min[MSG_KEEPALIVE] = 19;
-min[MSG_ROUTE_REFRESH] = 23;
+// A short ROUTE-REFRESH may have an error code of its own (RFC 7313 section 5).
+min[MSG_ROUTE_REFRESH] = 19;
 
 /** The receive buffer of one connection and the walk through it. */
 export class Framer {

@@ -17,13 +17,21 @@ export interface RouteRefresh {
 }
 
 /**
- * Decodes the body (at least 4 octets, as the framer ensures). More octets are an error of RFC 7313 for begin and end;
- * a request with an outbound filter (RFC 5291), which we never announce, is taken as a plain one.
+ * Decodes the body. Begin and end of a refresh have 4 octets, or are an error of RFC 7313 that sends the whole message back;
+ * a request with an outbound filter (RFC 5291), which we never announce, is taken as a plain one. Never throws.
  */
 export function decodeRouteRefresh(body: Uint8Array): RouteRefresh | Fault {
   const subtype = body[2] ?? 0;
-  if (body.length !== 4 && (subtype === REFRESH_BEGIN || subtype === REFRESH_END || body.length < 4)) {
-    return reset(7, 1, `ROUTE-REFRESH of ${body.length} octets`, body.slice());
+  const isMarker = subtype === REFRESH_BEGIN || subtype === REFRESH_END;
+  if (isMarker && body.length !== 4) {
+    const whole = new Uint8Array(HEADER_LENGTH + body.length);
+    putHeader(whole, 0, whole.length, MSG_ROUTE_REFRESH);
+    whole.set(body, HEADER_LENGTH);
+    return reset(7, 1, `ROUTE-REFRESH of ${body.length} octets`, whole);
+  }
+  if (body.length < 4) {
+    const length = HEADER_LENGTH + body.length;
+    return reset(1, 2, `message of ${length} octets`, Uint8Array.of(length >> 8, length));
   }
   return { family: familyBit(((body[0] ?? 0) << 8) | (body[1] ?? 0), body[3] ?? 0), subtype };
 }
