@@ -5,8 +5,9 @@
  * with attributes costs the routes of the message, not the session, wherever RFC 7606 allows that.
  */
 
+import { Ip } from "../../lib/ip.ts";
 import { IPV4_UNICAST } from "../wire/constants.ts";
-import type { Fault } from "../wire/fault.ts";
+import { type Fault, fault } from "../wire/fault.ts";
 import { NlriCursor } from "../wire/nlri.ts";
 import { parseUpdate, UpdateView } from "../wire/update.ts";
 import type { AttributeStore } from "./attribute_store.ts";
@@ -41,16 +42,16 @@ export class Receiver {
     this.#withdraw(peer, 0, view.withdrawnStart, view.withdrawnEnd);
     if (view.unreachFamily !== 0) this.#withdraw(peer, indexOf(view.unreachFamily), view.unreachStart, view.unreachEnd);
     if (view.endOfRib !== 0) return { endOfRib: view.endOfRib };
-    let fault = view.malformed;
-    if (view.nlriEnd > view.nlriStart) fault ??= this.#announce(peer, 0, view.nlriStart, view.nlriEnd, undefined);
+    let problem = view.malformed;
+    if (view.nlriEnd > view.nlriStart) problem ??= this.#announce(peer, 0, view.nlriStart, view.nlriEnd, undefined);
     if (view.reachFamily !== 0 && view.reachEnd > view.reachStart) {
-      fault ??= this.#announce(peer, indexOf(view.reachFamily), view.reachStart, view.reachEnd, view.nextHopBytes());
+      problem ??= this.#announce(peer, indexOf(view.reachFamily), view.reachStart, view.reachEnd, view.nextHopBytes());
     }
-    if (!fault) return NO_FAULT;
-    if (fault.kind === "reset") return { fault, endOfRib: 0 };
+    if (!problem) return NO_FAULT;
+    if (problem.kind === "reset") return { fault: problem, endOfRib: 0 };
     this.#withdraw(peer, 0, view.nlriStart, view.nlriEnd);
     if (view.reachFamily !== 0) this.#withdraw(peer, indexOf(view.reachFamily), view.reachStart, view.reachEnd);
-    return { fault, endOfRib: 0 };
+    return { fault: problem, endOfRib: 0 };
   }
 
   /** The set to use for a received one, or minus the `Reason` for not using it (see `Importer`). */
@@ -78,6 +79,9 @@ export class Receiver {
   ): Fault | undefined {
     const view = this.#view;
     const { store, ribs, policies } = this.context;
+    if (nextHop && !isHostAddress(nextHop)) {
+      return fault("treat-as-withdraw", 3, 8, `next hop ${Ip.fromBytes(nextHop.subarray(0, 16))} is no host's address`);
+    }
     const set = store.intern(peer.kind, view.attributes, view.attributesStart, view.attributesEnd, nextHop);
     if (set < 0) return store.fault;
     // Held for the time of the loop, which may free the last path that used it.
@@ -100,6 +104,15 @@ export class Receiver {
     store.release(set);
     return undefined;
   }
+}
+
+/** Whether a next hop of MP_REACH_NLRI (4, 16 or 32 octets) can be a host: not unspecified, loopback or multicast. */
+function isHostAddress(bytes: Uint8Array): boolean {
+  const first = bytes[0]!;
+  if (bytes.length === 4) return first !== 0 && first !== 127 && first < 224;
+  if (first !== 0) return first !== 0xff;
+  for (let i = 1; i < 15; i++) if (bytes[i] !== 0) return true;
+  return bytes[15]! > 1;
 }
 
 /** Multicast, loopback, link-local and class E networks: wrong in meaning, so ignored (RFC 4271 6.3). */
