@@ -151,22 +151,22 @@ function planSets(draft: Draft, before: KnownTable, { family, sets }: Table, may
     const standing = before.sets.get(name);
     if (standing?.written === set) continue;
     const shape = shapeOf(set);
-    const members = canonicalMembers(set);
+    const wanted = canonicalMembers(set);
     const isAnew = standing !== undefined && standing.shape !== shape;
     if (isAnew) {
       isRemade = true;
       put(draft, "going sets", { op: "delete set", family, set: name });
     }
     const isNew = !standing || isAnew;
+    const members = isNew || draft.mayRemove ? wanted : joined(set, standing.members, wanted);
     if (isNew && !isAnew && members.size > membersAhead && set.value !== "verdict") {
       sendAhead(draft, family, set, members, mayGoAhead);
     } else {
       if (isNew) put(draft, "sets", { op: "add set", family, set });
       planMembers(draft, family, set, isNew ? new Map() : standing.members, members);
     }
-    const kept = isNew || draft.mayRemove ? members : new Map([...standing.members, ...members]);
-    const written = kept === members ? { written: set } : {};
-    draft.settlements.push(() => void before.sets.set(name, { ...written, shape, members: kept }));
+    const written = members === wanted ? { written: set } : {};
+    draft.settlements.push(() => void before.sets.set(name, { ...written, shape, members }));
   }
   if (draft.mayRemove) {
     for (const name of before.sets.keys()) {
@@ -176,6 +176,17 @@ function planSets(draft: Draft, before: KnownTable, { family, sets }: Table, may
     }
   }
   return isRemade;
+}
+
+/** The members of both, where nothing may be removed: intervals that overlap become one. */
+function joined(
+  set: NamedSet,
+  standing: ReadonlyMap<string, string>,
+  wanted: ReadonlyMap<string, string>,
+): ReadonlyMap<string, string> {
+  const both = new Map([...standing, ...wanted]);
+  if (!set.isInterval || set.value || standing.has("unknown")) return both;
+  return canonicalMembers({ ...set, elements: new Set(both.keys()) });
 }
 
 function planMembers(
@@ -192,10 +203,7 @@ function planMembers(
     coming.set(member, value);
     if (standing !== undefined) going.set(member, standing);
   }
-  // Intervals that overlap with what comes have to go in any case.
-  if (draft.mayRemove || set.isInterval && coming.size > 0) {
-    for (const [member, value] of before) if (!members.has(member)) going.set(member, value);
-  }
+  for (const [member, value] of before) if (!members.has(member)) going.set(member, value);
   if (going.size > 0) put(draft, "going members", { op: "delete elements", family, set, elements: going });
   if (coming.size > 0) {
     const step = set.value === "verdict" ? "verdicts" : "members";
