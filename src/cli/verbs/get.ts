@@ -14,14 +14,14 @@ export async function get(this: Terminal, flags: GetFlags, word: string, name?: 
   const { resources } = connectNode(this, flags);
   const filter = { namespace: flags.namespace, name };
   if (flags.watch) {
-    const { stringify } = await import("yaml");
+    const { formatYaml } = await import("../yaml.ts");
     for await (const event of resources.watch(entry.kind, filter)) {
       const name = `${nameOf(entry, event.resource)}\n`;
       this.process.stdout.write(
         flags.output === "json"
           ? JSON.stringify(event) + "\n"
           : flags.output === "yaml"
-          ? `---\n${stringify(event)}`
+          ? `---\n${formatYaml(event)}`
           : flags.output === "name"
           ? name
           : `${event.type.padEnd(8)} ${name}`,
@@ -55,7 +55,7 @@ async function formatResources(
     case "json":
       return formatJson(document);
     case "yaml":
-      return (await import("yaml")).stringify(document);
+      return (await import("../yaml.ts")).formatYaml(document);
     case "name":
       return found.map((resource) => `${nameOf(entry, resource)}\n`).join("");
     default:
