@@ -23,8 +23,14 @@ export interface LinuxKernel extends Kernel {
   readonly routes: RawRoutes;
   /** For `withinNamespace`, and for sockets of other kinds. */
   readonly namespace: Namespace;
-  watch(sink: (event: KernelEvent) => void, options?: WatchOptions): () => void;
+  /** `unechoed` is an RTPROT_*: what was asked for through this very kernel's ports is not reported of such routes. */
+  watch(sink: (event: KernelEvent) => void, options?: KernelWatchOptions): () => void;
   open(namespace: string): Promise<LinuxKernel>;
+}
+
+/** What to report of a kernel. */
+export interface KernelWatchOptions extends Omit<WatchOptions, "echoes"> {
+  readonly unechoed?: number;
 }
 
 const namespaces = new WeakMap<Kernel, Namespace>();
@@ -73,8 +79,9 @@ function makeKernel(namespace: Namespace, socket: NetlinkSocket): LinuxKernel {
     routes,
     namespace,
     id: namespace.id,
-    watch(sink, options) {
-      const stopWatch = watchKernel(namespace, sink, options);
+    watch(sink, { unechoed, ...options } = {}) {
+      const echoes = unechoed === undefined ? undefined : { protocol: unechoed, port: socket.port };
+      const stopWatch = watchKernel(namespace, sink, { ...options, echoes });
       const stop = () => {
         stops.delete(stop);
         stopWatch();

@@ -34,12 +34,18 @@ const DRAIN_MS = 5;
 /** A flood faster than we can throw away ends here for this turn. */
 const MAX_DISCARDED = 100_000;
 
+/** Which reports of routes are echoes: those of an RTPROT_* that the socket of that port id asked for. */
+export interface Echoes {
+  readonly protocol: number;
+  readonly port: number;
+}
+
 /** What to report, and how much may wait. */
 export interface WatchOptions {
   /** All kinds when left out. */
   readonly types?: readonly (keyof typeof GROUPS)[];
-  /** RTPROT_*: routes of this protocol are passed over undecoded, as the echoes of one's own full table. */
-  readonly skippedProtocol?: number;
+  /** Routes of a protocol that one socket wrote are passed over undecoded: the echoes of one's own full table. */
+  readonly echoes?: Echoes;
   /** Bytes; 8 MB when left out. */
   readonly receiveBuffer?: number;
 }
@@ -48,7 +54,7 @@ export interface WatchOptions {
 export function watchKernel(
   namespace: Namespace,
   sink: (event: KernelEvent) => void,
-  { types = ["link", "address", "route", "neighbour"], skippedProtocol, receiveBuffer }: WatchOptions = {},
+  { types = ["link", "address", "route", "neighbour"], echoes, receiveBuffer }: WatchOptions = {},
 ): () => void {
   const groups = types.reduce((mask, type) => mask | GROUPS[type], 0);
   const socket = openNetlink({ namespace, groups, receiveBuffer });
@@ -59,7 +65,7 @@ export function watchKernel(
   };
   const drain = async () => {
     timer = undefined;
-    while (!isStopped && !drainFor(DRAIN_MS, socket, deliver, skippedProtocol)) await nextTurn();
+    while (!isStopped && !drainFor(DRAIN_MS, socket, deliver, echoes)) await nextTurn();
     if (!isStopped) watched.rearm();
   };
   const watched = watchDescriptor(socket.fd, EPOLLIN, () => timer ??= setTimeout(drain, GATHER_MS));
@@ -77,7 +83,7 @@ function drainFor(
   ms: number,
   socket: NetlinkSocket,
   deliver: (event: KernelEvent) => void,
-  skippedProtocol: number | undefined,
+  echoes: Echoes | undefined,
 ): boolean {
   const until = performance.now() + ms;
   do {
@@ -88,7 +94,7 @@ function drainFor(
       deliver({ type: "resync" });
       continue;
     }
-    for (const event of eventsOf(waiting, skippedProtocol)) deliver(event);
+    for (const event of eventsOf(waiting, echoes)) deliver(event);
   } while (performance.now() < until);
   return false;
 }
@@ -102,12 +108,12 @@ function take(socket: NetlinkSocket): Uint8Array | "empty" | "lost" {
   }
 }
 
-/** The events in one datagram, without routes of the skipped protocol; what cannot be decoded counts as lost. */
-export function eventsOf(datagram: Uint8Array, skippedProtocol?: number): KernelEvent[] {
+/** The events in one datagram, without echoes; what cannot be decoded counts as lost. */
+export function eventsOf(datagram: Uint8Array, echoes?: Echoes): KernelEvent[] {
   const events: KernelEvent[] = [];
   try {
     for (const message of readMessages(datagram)) {
-      const event = eventOf(message, skippedProtocol);
+      const event = eventOf(message, echoes);
       if (event) events.push(event);
     }
   } catch (error) {
@@ -117,7 +123,7 @@ export function eventsOf(datagram: Uint8Array, skippedProtocol?: number): Kernel
   return events;
 }
 
-function eventOf({ type, body }: Message, skippedProtocol: number | undefined): KernelEvent | undefined {
+function eventOf({ type, port, body }: Message, echoes: Echoes | undefined): KernelEvent | undefined {
   switch (type) {
     case RTM_NEWLINK:
     case RTM_DELLINK: {
@@ -131,7 +137,7 @@ function eventOf({ type, body }: Message, skippedProtocol: number | undefined): 
     }
     case RTM_NEWROUTE:
     case RTM_DELROUTE: {
-      if (skippedProtocol !== undefined && body[RTM_PROTOCOL_AT] === skippedProtocol) return undefined;
+      if (echoes?.port === port && body[RTM_PROTOCOL_AT] === echoes.protocol) return undefined;
       const route = decodeRoute(body);
       return route && { type: "route", isGone: type === RTM_DELROUTE, route };
     }

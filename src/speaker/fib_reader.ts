@@ -2,8 +2,9 @@
  * Reads what the host can reach out of the kernel and keeps the router told.
  *
  * Subscribe, then list, then replay: links and addresses before routes, since a route needs its interface's name. Reports
- * that were lost (`resync`) make us list again and forget what is gone. Our own routes (protocol bird) are read once, at the
- * start, as those of an earlier run; their later echoes are passed over undecoded.
+ * that were lost (`resync`) make us list again and forget what is gone. Our own routes (protocol bird) are read at the
+ * start as those of an earlier run; later the router is told what others did to them, and the echoes of our own writing
+ * are passed over undecoded.
  *
  * The kernel drops the IPv4 routes of a link that goes down (and those whose source address goes) without a report, ours
  * among them. So such an event makes us list again, after a moment in which the router withdraws what led that way: a
@@ -68,16 +69,23 @@ export function makeFibReader(
   let waiting: KernelEvent[] | undefined;
 
   const learn = (route: Route) => {
-    if (route.table !== table || route.protocol === RTPROT_BIRD && !isFirst) return;
+    if (route.table !== table) return;
     if (isFirst && (route.protocol === RTPROT_BIRD || route.protocol === RTPROT_BLOCK)) hasFoundOwn = true;
     const fib = fibRoute(route);
     if (!fib) return;
+    if (route.protocol === RTPROT_BIRD && !isFirst) return router.inspectFib([fib], false);
     if (route.protocol !== RTPROT_BIRD) learnt.set(keyOf(route), fib);
     router.learn(fib);
   };
 
   const forget = (route: Route) => {
-    const known = route.table === table ? learnt.get(keyOf(route)) : undefined;
+    if (route.table !== table) return;
+    if (route.protocol === RTPROT_BIRD) {
+      const own = fibRoute(route);
+      if (own) router.forget(own);
+      return;
+    }
+    const known = learnt.get(keyOf(route));
     // A report about another owner's route of that identity must not take this one away.
     if (!known || known.protocol !== route.protocol) return;
     learnt.delete(keyOf(route));
@@ -134,7 +142,11 @@ export function makeFibReader(
       learnt.delete(key);
       router.forget(route);
     }
-    for (const route of routes) learn(route);
+    for (const route of routes) if (isFirst || route.protocol !== RTPROT_BIRD) learn(route);
+    if (!isFirst) {
+      const own = routes.filter(({ protocol }) => protocol === RTPROT_BIRD).map(fibRoute);
+      router.inspectFib(own.filter((route) => route !== undefined), true);
+    }
     isFirst = false;
     const replay = waiting;
     waiting = undefined;
@@ -176,7 +188,7 @@ export function makeFibReader(
         apply(event);
         touch();
         if (isSilentLoss(event)) void readAgain(SETTLE_DELAY);
-      }, { types: ["link", "address", "route"], skippedProtocol: RTPROT_BIRD });
+      }, { types: ["link", "address", "route"], unechoed: RTPROT_BIRD });
       await readAgain();
     },
     beside(address) {

@@ -134,14 +134,16 @@ test("a full batch and more goes in and out", () =>
     }
   }));
 
-test("the reader tells links, addresses and alien routes, follows them, and leaves out what is ours", () =>
+test("the reader tells links, addresses and alien routes, follows them, and says what others did to ours", () =>
   withKernel(async (host, kernel) => {
     const learnt = new Map<string, FibRoute>();
     const linkNames = new Map<number, string | undefined>();
+    const inspected: [string[], boolean][] = [];
     const key = (route: FibRoute) => `${Ip.fromBytes(route.address)}/${route.length} proto ${route.protocol}`;
     const router = {
       learn: (route: FibRoute) => void learnt.set(key(route), route),
       forget: (route: FibRoute) => void learnt.delete(key(route)),
+      inspectFib: (routes: readonly FibRoute[], areAll: boolean) => void inspected.push([routes.map(key), areAll]),
       setLink: (index: number, name: string | undefined) => void linkNames.set(index, name),
       setAddress() {},
     } as unknown as Router;
@@ -169,12 +171,16 @@ test("the reader tells links, addresses and alien routes, follows them, and leav
         return learnt.has("10.70.0.0/24 proto 4") && !learnt.has("172.17.8.0/26 proto 80");
       });
       assert.equal(learnt.has("10.71.0.0/24 proto 12"), false);
+      assert.deepEqual(inspected, [[["10.71.0.0/24 proto 12"], false]]);
+      await run("ip", "-n", host, "route", "del", "10.60.0.0/24", "proto", "bird");
+      await eventually("the loss of ours", () => Promise.resolve(!learnt.has("10.60.0.0/24 proto 12")));
       await run("ip", "-n", host, "link", "set", "eth0", "down");
       // The kernel drops the routes of a link that goes down, in silence.
       await eventually("the static route's end", async () => {
         await Promise.resolve();
         return !learnt.has("10.70.0.0/24 proto 4");
       });
+      await eventually("a look at all of ours", () => Promise.resolve(inspected.some(([, areAll]) => areAll)));
     } finally {
       reader.close();
     }

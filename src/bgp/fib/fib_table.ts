@@ -90,6 +90,37 @@ export class FibTable {
     this.#enqueue(prefix);
   }
 
+  /** The FIB has this route of ours now; one that somebody altered is put right. Strangers' are left alone. */
+  inspect(route: FibRoute): number {
+    const [w0, w1, w2, w3] = wordsOf(route.address);
+    const prefix = this.prefixes.find(w0, w1, w2, w3, route.length);
+    const installed = prefix < 0 ? undefined : this.#sets[this.#at(prefix)];
+    const metric = this.#metric(route.metric);
+    if (installed?.metric !== metric) return -1;
+    const set = this.set(route.nexthops, metric);
+    if (set !== this.#at(prefix)) {
+      this.#adopted.delete(prefix);
+      this.#put(prefix, set);
+      this.#enqueue(prefix);
+    }
+    return prefix;
+  }
+
+  /** The FIB has these routes of ours and no others: what is missing is put back. */
+  inspectAll(routes: Iterable<FibRoute>): void {
+    const isThere = new Uint8Array(this.#installed.length);
+    for (const route of routes) {
+      const prefix = this.inspect(route);
+      if (prefix >= 0) isThere[prefix] = 1;
+    }
+    for (let prefix = 0; prefix < isThere.length; prefix++) {
+      if (isThere[prefix] || this.#at(prefix) === 0) continue;
+      this.#adopted.delete(prefix);
+      this.#put(prefix, 0);
+      this.#enqueue(prefix);
+    }
+  }
+
   /** Gives up on adopted routes that nobody has confirmed. */
   sweep(): void {
     for (const prefix of this.#adopted) this.#enqueue(prefix);

@@ -135,6 +135,8 @@ export interface Router {
   /** A route of the FIB came or changed; ours of an earlier run (protocol bird) are adopted as stale. */
   learn(route: FibRoute): void;
   forget(route: FibRoute): void;
+  /** Routes of ours as the FIB has them now: what others altered or, when these are all, removed is put right. */
+  inspectFib(routes: readonly FibRoute[], areAll: boolean): void;
   /** An interface by index: name for filters; gone when the name is undefined. */
   setLink(ifindex: number, name: string | undefined, isUp: boolean): void;
   /** One of the host's own addresses came (or went). */

@@ -18,6 +18,7 @@ const RECORDED = [
   "refresh",
   "learn",
   "forget",
+  "inspectFib",
   "setLink",
   "setAddress",
   "sweepFib",

@@ -364,6 +364,16 @@ export class RouterCore implements Router {
     this.host.forget(route);
   }
 
+  inspectFib(routes: readonly FibRoute[], areAll: boolean): void {
+    // What is decided but not written yet is not missing.
+    this.settle();
+    for (const fib of this.fibs) {
+      const own = routes.filter(({ family }) => family === fib.family);
+      if (areAll) fib.inspectAll(own);
+      else own.forEach((route) => fib.inspect(route));
+    }
+  }
+
   setLink(ifindex: number, name: string | undefined, isUp: boolean): void {
     this.host.setLink(ifindex, name, isUp);
   }
@@ -547,13 +557,14 @@ function originOf(peer: PeerState, session: SessionFacts): PathOrigin {
 /** The parts of the configuration that routes depend on, as one text to compare. */
 function policyText(config: SpeakerConfig): string {
   const { peers, listen: _listen, ...rest } = config;
-  const policies = peers.map(({ name, importFilters, exportFilters, isSameAs, hasCalicoRules, allowLocalAs }) => [
-    name,
-    importFilters,
-    exportFilters,
-    isSameAs,
-    hasCalicoRules,
-    allowLocalAs,
+  const policies = peers.map((peer) => [
+    peer.name,
+    peer.importFilters,
+    peer.exportFilters,
+    peer.isSameAs,
+    peer.hasCalicoRules,
+    peer.allowLocalAs,
+    peer.clusterId,
   ]);
   return JSON.stringify([rest, policies]);
 }

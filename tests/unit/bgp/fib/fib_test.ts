@@ -79,7 +79,7 @@ Deno.test("numbers of next hops are used again when nobody uses them", () => {
   assert.equal(hops.address(first)?.join("."), "10.0.0.2");
 });
 
-Deno.test("after any wishes, losses and drains the kernel has what is wanted and no more", () => {
+Deno.test("after any wishes, losses, alterations, flushes and drains the kernel has what is wanted and no more", () => {
   const PREFIXES = ["10.1.0.0/16", "10.2.0.0/16", "10.3.0.0/16"];
   const step = fc.oneof(
     fc.record({
@@ -89,6 +89,8 @@ Deno.test("after any wishes, losses and drains the kernel has what is wanted and
       metric: fc.constantFrom(0, 0, 512),
     }),
     fc.record({ kind: fc.constant("lose" as const), which: fc.nat(2) }),
+    fc.record({ kind: fc.constant("alter" as const), which: fc.nat(2), way: fc.integer({ min: 1, max: 4 }) }),
+    fc.record({ kind: fc.constant("flush" as const), which: fc.nat(2) }),
     fc.record({ kind: fc.constant("drain" as const), max: fc.integer({ min: 1, max: 2 }) }),
   );
   fc.assert(fc.property(fc.array(step, { maxLength: 60 }), (steps) => {
@@ -99,13 +101,25 @@ Deno.test("after any wishes, losses and drains the kernel has what is wanted and
     const wanted = new Map<string, string>();
     // One route of an earlier run that nobody comes to want.
     table.adopt(fibRoute("10.77.0.0/16", { via: "10.0.0.9", dev: 2, protocol: 12 }));
-    kernel.routes.set("10.77.0.0/16 metric 0", "old");
+    kernel.routes.set("10.77.0.0/16 metric 0", "via 10.0.0.9 dev 2");
     for (const step of steps) {
       if (step.kind === "drain") {
         table.drain(kernel, step.max, () => {});
         continue;
       }
       const text = PREFIXES[step.which]!, id = ids[step.which]!;
+      if (step.kind === "alter" || step.kind === "flush") {
+        const key = [...kernel.routes.keys()].find((key) => key.startsWith(`${text} `));
+        if (!key) continue;
+        if (step.kind === "alter") {
+          kernel.routes.set(key, `via 10.0.0.${step.way} dev 2`);
+          table.inspect(routeOf(key, `via 10.0.0.${step.way} dev 2`));
+        } else {
+          kernel.routes.delete(key);
+          table.inspectAll([...kernel.routes].map(([each, way]) => routeOf(each, way)));
+        }
+        continue;
+      }
       if (step.kind === "want") {
         for (const key of [...wanted.keys()]) if (key.startsWith(`${text} `)) wanted.delete(key);
         const ways = [{ gateway: Ip.fromNumber(0x0a000000 + step.way).bytes, ifindex: 2 }];
@@ -127,6 +141,12 @@ Deno.test("after any wishes, losses and drains the kernel has what is wanted and
     assert.equal(kernel.routes.has("10.77.0.0/16 metric 0"), false, "until it is swept");
   }));
 });
+
+/** A route of `MapFib` as the kernel would tell it. */
+function routeOf(key: string, way: string): FibRoute {
+  const [destination = "", , metric] = key.split(" ");
+  return fibRoute(destination, { via: way.split(" ")[1], dev: 2, protocol: 12, metric: Number(metric) });
+}
 
 /** [route, is it an own block, what it counts as] */
 const SOURCES: [FibRoute, boolean, string | undefined][] = [
