@@ -102,6 +102,8 @@ function makeFirewall(namespace: Namespace, socket: NetlinkSocket, closed: () =>
         }
         note(commands, intervalSets);
         const after = readGeneration(socket);
+        // A transaction that changes nothing makes no generation.
+        if (after === before) return before;
         if (after !== next(before)) { for (const report of reports) report.missed(); }
         return next(before);
       }),
