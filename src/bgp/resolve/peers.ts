@@ -214,7 +214,8 @@ function complete(fleet: Fleet, draft: Draft): PeerConfig | undefined {
     passive: annotations.passive ?? (draft.isGlobal && draft.isCalicoNode && draft.address > own),
     ...(keepalive === undefined ? {} : { keepaliveTime: Math.round(keepalive) }),
     rrClient: isClient,
-    ...(isClient ? { clusterId: self.clusterId } : {}),
+    // Reflectors of one cluster know each other's reflected paths by it.
+    ...(isSameAs && self.clusterId !== "" ? { clusterId: self.clusterId } : {}),
     nextHopMode: isKept ? "keep" : (mode?.toLowerCase() as NextHopMode | undefined) ?? "auto",
     ...(spec.ttlSecurity ? { ttlSecurityHops: spec.ttlSecurity } : {}),
     importFilters: withRules(fleet, spec.filters, "import", family),
