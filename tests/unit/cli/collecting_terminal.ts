@@ -7,6 +7,8 @@ import type { Terminal } from "../../../src/cli/terminal.ts";
 export interface World {
   readonly env?: Readonly<Record<string, string>>;
   readonly input?: string | Uint8Array;
+  /** In the place of `input`. */
+  readonly readInput?: Terminal["readInput"];
 }
 
 /** A terminal and what was written to it. */
@@ -16,7 +18,7 @@ export interface CollectingTerminal extends Terminal {
 }
 
 /** Makes a terminal with nothing written yet. */
-export function collectingTerminal({ env = {}, input = "" }: World = {}): CollectingTerminal {
+export function collectingTerminal({ env = {}, input = "", readInput }: World = {}): CollectingTerminal {
   const written = { out: "", err: "" };
   return {
     process: {
@@ -26,7 +28,8 @@ export function collectingTerminal({ env = {}, input = "" }: World = {}): Collec
       exitCode: undefined,
     },
     env: (name) => env[name],
-    readInput: () => Promise.resolve(typeof input === "string" ? new TextEncoder().encode(input) : input),
+    readInput: readInput ??
+      (() => Promise.resolve(typeof input === "string" ? new TextEncoder().encode(input) : input)),
     isInteractive: false,
     get out() {
       return written.out;
