@@ -93,13 +93,25 @@ function statementsOf(rule: CompiledRule, { logPrefix }: RuleContext): Statement
 }
 
 function matchesOf(rule: CompiledRule): Match[][] {
-  if (!looksAtFamily(rule)) {
-    if (rule.families.length === 2) return expand(rule, undefined);
-    return expand(rule, undefined).map((
-      matches,
-    ) => [is("meta nfproto", rule.families[0] === 4 ? "ipv4" : "ipv6"), ...matches]);
-  }
-  return rule.families.flatMap((family) => expand(rule, family));
+  const { families } = rule;
+  if (!looksAtFamily(rule)) return expand(rule, undefined).map((matches) => withFamily(matches, families));
+  return families.flatMap((family, i) =>
+    expand(rule, family).flatMap((matches) => {
+      if (matches.some(isOfFamily)) return [matches];
+      // An alternative that is the same in both families is written once.
+      return i === 0 ? [withFamily(matches, families)] : [];
+    })
+  );
+}
+
+function withFamily(matches: Match[], families: readonly Family[]): Match[] {
+  return families.length === 2 ? matches : [is("meta nfproto", families[0] === 4 ? "ipv4" : "ipv6"), ...matches];
+}
+
+/** Whether the match holds in one family only. */
+function isOfFamily(match: Match): boolean {
+  const [field] = "fields" in match ? match.fields : "field" in match ? [match.field] : [];
+  return field !== undefined && /^(ip|ip6|icmp|icmpv6|meta nfproto)( |$)/.test(field);
 }
 
 function looksAtFamily({ source, destination, icmp, notIcmp }: CompiledRule): boolean {

@@ -58,8 +58,9 @@ const ports = fc.array(fc.constantFrom<string | number>(80, 443, "80:90", "1000:
 });
 const namedPorts = fc.array(fc.constantFrom<string | number>("http", "dns"), { minLength: 1, maxLength: 2 });
 
-/** Present about once in `freq`. */
-const maybe = <T>(arbitrary: fc.Arbitrary<T>, freq: number) => fc.option(arbitrary, { nil: undefined, freq });
+/** Present `weight` times for once that it is not. */
+const maybe = <T>(arbitrary: fc.Arbitrary<T>, weight: number) =>
+  fc.option(arbitrary, { nil: undefined, freq: weight + 1 });
 
 function entity(hasPorts: boolean, mayName: boolean): fc.Arbitrary<EntityRule> {
   const some = hasPorts ? ports : namedPorts;
@@ -77,8 +78,8 @@ function entity(hasPorts: boolean, mayName: boolean): fc.Arbitrary<EntityRule> {
     notPorts: maybe(hasPorts || mayName ? some : fc.constant<(string | number)[]>([]), 1),
   }).chain((full) =>
     // Most rules name one or two things, else hardly any matches.
-    fc.subarray(Object.entries(full).filter(([, value]) => value !== undefined), { maxLength: 2 })
-      .map((chosen) => Object.fromEntries(chosen) as EntityRule)
+    fc.shuffledSubarray(Object.entries(full).filter(([, value]) => value !== undefined))
+      .map((chosen) => Object.fromEntries(chosen.slice(0, 2)) as EntityRule)
   );
 }
 
