@@ -15,7 +15,7 @@ Deno.test({
     const sums = await Promise.all(HELPERS.map(async (helper) => {
       let sum = { sent: 0, lost: -1 };
       await withKillScene(helper, async (scene) => void (sum = await killRepeatedly(scene, KILLS)));
-      return { name: helper.name, lost: sum.lost, isLong: sum.sent > 100 * KILLS };
+      return { name: helper.name, lost: sum.lost, isLong: sum.sent > 50 * KILLS };
     }));
     assert.deepEqual(sums, HELPERS.map(({ name }) => ({ name, lost: 0, isLong: true })));
   },
