@@ -43,6 +43,8 @@ export interface Party {
   readonly received: Uint8Array[];
   /** The speaker has closed the connection. */
   readonly isClosed: boolean;
+  /** Connects again, after the time that the speaker may want to rest. */
+  reconnect(): void;
   /** Sends octets in pieces of that many at most. */
   send(bytes: Uint8Array, piece?: number): void;
 }
@@ -63,6 +65,8 @@ export interface World {
 export const BASE_PREFIX = "10.1.0.0/24";
 export const KEPT_PREFIX = "10.9.0.0/24";
 export const OTHER_PREFIX = "10.8.0.0/24";
+/** More than the longest rest in Idle, in milliseconds. */
+const REST = 61_000;
 /** Marks routes of the time before the case. */
 export const BASE_COMMUNITY = 0xfc000001;
 
@@ -79,7 +83,13 @@ export function openOf(kind: Kind | "good", address: string): Uint8Array {
     extendedMessage: facts.isExtended ?? false,
     as4: facts.isTwoOctet ? undefined : facts.as,
   };
-  return encodeOpen({ as: facts.as, holdTime: 90, id: Ip.parse(address).toNumber(), capabilities });
+  // Good peers never speak again, so they have no hold time.
+  return encodeOpen({
+    as: facts.as,
+    holdTime: kind === "good" ? 0 : 90,
+    id: Ip.parse(address).toNumber(),
+    capabilities,
+  });
 }
 
 /** The speaker with its three peers; the bad one is connected and nothing has been said on it. */
@@ -144,42 +154,56 @@ export function makeWorld(kind: Kind): World {
       ...SURROUNDINGS,
     });
     const address = Ip.parse(config.address).bytes;
-    const pair = makeMemoryPair({ address, port: 30000 }, { address: Uint8Array.of(10, 0, 0, 254), port: 179 });
-    pairs.push(pair);
     let tail = new Uint8Array(0);
     let isClosed = false;
     const room = new Uint8Array(65536);
-    pair.a.sink = {
-      connected() {},
-      writable() {},
-      room: () => room,
-      received(count) {
-        const bytes = new Uint8Array(tail.length + count);
-        bytes.set(tail);
-        bytes.set(room.subarray(0, count), tail.length);
-        let at = 0;
-        while (at + 19 <= bytes.length) {
-          const length = bytes[at + 16]! << 8 | bytes[at + 17]!;
-          if (at + length > bytes.length) break;
-          const message = bytes.slice(at, at + length);
-          received.push(message);
-          if (message[18] === 2 && config.name !== "bad") view.take(message);
-          at += length;
-        }
-        tail = bytes.slice(at);
-      },
-      closed: () => void (isClosed = true),
+    const receive = (count: number) => {
+      const bytes = new Uint8Array(tail.length + count);
+      bytes.set(tail);
+      bytes.set(room.subarray(0, count), tail.length);
+      let at = 0;
+      while (at + 19 <= bytes.length) {
+        const length = bytes[at + 16]! << 8 | bytes[at + 17]!;
+        if (at + length > bytes.length) break;
+        const message = bytes.slice(at, at + length);
+        received.push(message);
+        if (message[18] === 2 && config.name !== "bad") view.take(message);
+        at += length;
+      }
+      tail = bytes.slice(at);
     };
-    peer.session.accept((sink) => {
-      pair.b.sink = sink;
-      return pair.b;
-    });
+    const connect = (): MemoryPair => {
+      const made = makeMemoryPair({ address, port: 30000 }, { address: Uint8Array.of(10, 0, 0, 254), port: 179 });
+      isClosed = false;
+      tail = new Uint8Array(0);
+      made.a.sink = {
+        connected() {},
+        writable() {},
+        room: () => room,
+        received: receive,
+        closed: () => void (isClosed = true),
+      };
+      peer.session.accept((sink) => {
+        made.b.sink = sink;
+        return made.b;
+      });
+      return made;
+    };
+    let pair = connect();
+    pairs.push(pair);
     return {
       peer,
       view,
       received,
       get isClosed() {
         return isClosed;
+      },
+      reconnect() {
+        clock.advance(REST);
+        pairs.splice(pairs.indexOf(pair), 1);
+        pair = connect();
+        pairs.push(pair);
+        settle();
       },
       send(bytes, piece = 65536) {
         pair.a.write(bytes);
