@@ -15,7 +15,7 @@ export interface NodeLogOptions {
 /** Sets up logging for this process and returns the node's log; called once, and again when the settings change. */
 export async function startNodeLog({ level, format }: NodeLogOptions): Promise<Log> {
   const isText = format === "text" || format === "auto" && Deno.stderr.isTerminal();
-  const formatter = isText ? textFormatter : getJsonLinesFormatter({ properties: "flatten" });
+  const formatter = isText ? formatLogLine : getJsonLinesFormatter({ properties: "flatten" });
   const encoder = new TextEncoder();
   const sink = (record: LogRecord) => {
     for (let bytes = encoder.encode(formatter(record)); bytes.length > 0;) {
@@ -44,8 +44,8 @@ function plain(fields: Readonly<Record<string, unknown>>): Record<string, unknow
   );
 }
 
-/** "2026-01-02T03:04:05.678Z INFO  peer is up peer=192.0.2.1 as=64512". */
-const textFormatter: TextFormatter = (record) => {
+/** A record as text for people: "2026-01-02T03:04:05.678Z INFO  peer is up peer=192.0.2.1 as=64512" and a newline. */
+export const formatLogLine: TextFormatter = (record) => {
   const fields = Object.entries(record.properties).map(([key, value]) => {
     const text = typeof value === "string" ? value : JSON.stringify(value) ?? String(value);
     return ` ${key}=${/[\s"=]/.test(text) && typeof value === "string" ? JSON.stringify(text) : text}`;

@@ -1,6 +1,6 @@
 /** Flags that several commands share, in one place so that they read and behave alike everywhere. */
 
-import { UsageError } from "../terminal.ts";
+import { type Terminal, UsageError } from "../terminal.ts";
 
 /** `--socket PATH`: which node to talk to. */
 export const socket = {
@@ -46,6 +46,25 @@ export function toggle(brief: string) {
 /** A positional argument that takes one word. */
 export function argument(placeholder: string, brief: string) {
   return { parse: String, placeholder, brief } as const;
+}
+
+/** A positional argument that completes to one of the words that `propose` gives. */
+export function proposedArgument(
+  placeholder: string,
+  brief: string,
+  propose: (terminal: Terminal) => readonly string[] | Promise<readonly string[]>,
+) {
+  return {
+    ...argument(placeholder, brief),
+    async proposeCompletions(this: Terminal, partial: string): Promise<readonly string[]> {
+      return (await propose(this)).filter((word) => word.startsWith(partial));
+    },
+  };
+}
+
+/** The kinds, as completion proposes them. */
+export async function proposedKinds(): Promise<readonly string[]> {
+  return (await import("../../model/kinds.ts")).KINDS.map(({ plural }) => plural);
 }
 
 /** Splits "KEY=VALUE" pairs into an object; throws `UsageError` naming the one that is not a pair. */

@@ -2,7 +2,7 @@
 
 import { buildCommand } from "@stricli/core";
 import type { Terminal } from "../terminal.ts";
-import { argument, config, output, socket } from "./flags.ts";
+import { argument, config, output, proposedArgument, socket } from "./flags.ts";
 
 export const run = buildCommand<{ config?: string }, [], Terminal>({
   loader: async () => (await import("../verbs/run.ts")).run,
@@ -79,7 +79,7 @@ export const completions = buildCommand<Record<never, never>, ["bash" | "zsh" | 
     positional: {
       kind: "tuple",
       parameters: [{
-        ...argument("bash|zsh|fish", "The shell"),
+        ...proposedArgument("bash|zsh|fish", "The shell", () => ["bash", "zsh", "fish"]),
         parse: (shell: string) => {
           if (shell === "bash" || shell === "zsh" || shell === "fish") return shell;
           throw new Error(`no completions for ${JSON.stringify(shell)}: name bash, zsh or fish`);

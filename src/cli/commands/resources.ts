@@ -2,7 +2,7 @@
 
 import { buildCommand } from "@stricli/core";
 import type { Terminal } from "../terminal.ts";
-import { argument, socket, toggle, word } from "./flags.ts";
+import { argument, proposedArgument, proposedKinds, socket, toggle, word } from "./flags.ts";
 
 /** The flags of `get`. */
 export interface GetFlags {
@@ -30,7 +30,7 @@ export const get = buildCommand<GetFlags, [string, string?], Terminal>({
     positional: {
       kind: "tuple",
       parameters: [
-        argument("KIND", "Kind: singular, plural or short (node, ippools, wep, bgppeer, …)"),
+        proposedArgument("KIND", "Kind: singular, plural or short (node, ippools, wep, bgppeer, …)", proposedKinds),
         { ...argument("NAME", "Only the resource of this name"), optional: true },
       ],
     },
@@ -113,7 +113,10 @@ export const remove = buildCommand<DeleteFlags, string[], Terminal>({
       socket,
     },
     aliases: { f: "file", n: "namespace", s: "skipNotExists" },
-    positional: { kind: "array", parameter: argument("KIND NAME…", "A kind and the names of resources") },
+    positional: {
+      kind: "array",
+      parameter: proposedArgument("KIND NAME…", "A kind and the names of resources", proposedKinds),
+    },
   },
   docs: {
     brief: "Delete resources",

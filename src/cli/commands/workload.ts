@@ -2,7 +2,7 @@
 
 import { buildCommand, buildRouteMap } from "@stricli/core";
 import type { Terminal } from "../terminal.ts";
-import { argument, output, socket, word, words } from "./flags.ts";
+import { argument, output, proposedArgument, socket, word, words } from "./flags.ts";
 
 /** The flags of `workload attach`: exactly one of netns, tap and interface. */
 export interface AttachFlags {
@@ -48,11 +48,18 @@ const attach = buildCommand<AttachFlags, [string], Terminal>({
   },
 });
 
+/** The names of the attached workloads; none where no node answers. */
+async function attachedNames(terminal: Terminal): Promise<string[]> {
+  const { connectNode } = await import("../connection.ts");
+  const workloads = await connectNode(terminal, {}).workloads.list().catch(() => []);
+  return workloads.map(({ name }) => name);
+}
+
 const detach = buildCommand<{ socket?: string }, [string], Terminal>({
   loader: async () => (await import("../verbs/workload.ts")).detach,
   parameters: {
     flags: { socket },
-    positional: { kind: "tuple", parameters: [argument("NAME", "The workload's name")] },
+    positional: { kind: "tuple", parameters: [proposedArgument("NAME", "The workload's name", attachedNames)] },
   },
   docs: {
     brief: "Take a workload off the network and give its addresses back",

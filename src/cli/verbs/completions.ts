@@ -18,7 +18,9 @@ _tortie() {
 }
 compdef _tortie tortie
 `,
-  fish: `complete -c tortie -a '(tortie complete -- (commandline -opc)[2..] (commandline -ct) 2>/dev/null)'
+  fish: `complete -c tortie -f -a '(tortie complete -- (commandline -opc)[2..] (commandline -ct) 2>/dev/null)'
+complete -c tortie -n '__fish_seen_subcommand_from apply create replace delete validate' -s f -l file -rF
+complete -c tortie -n '__fish_seen_subcommand_from run down up' -l config -rF
 `,
 } as const;
 
