@@ -29,6 +29,7 @@ import type {
   RouteRow,
   SessionFacts,
 } from "./interface.ts";
+import { Reason } from "./decision.ts";
 import { LocRib } from "./loc_rib.ts";
 import { IS_STALE } from "./path_table.ts";
 import { compareAddresses, exportFacts, FAMILY_BITS, groupKey, type PeerState } from "./peer.ts";
@@ -52,6 +53,8 @@ export class RouterCore implements Router {
   readonly policies: Policies;
   readonly ribs: readonly [LocRib, LocRib];
   readonly peers: (PeerState | undefined)[] = [undefined];
+  /** Hears which prefixes were decided (monitoring); the list is valid during the call. */
+  onDecided: ((family: 0 | 1, prefixes: Int32Array) => void) | undefined;
   readonly #ids = new Map<string, PeerId>();
   readonly #receiver: Receiver;
   readonly #localSet: number;
@@ -411,12 +414,16 @@ export class RouterCore implements Router {
     const dirty = rib.takeDirty();
     const wish = this.config.fib.isInstalling ? this.#wishes[family] : undefined;
     for (let i = 0; i < dirty.length; i++) rib.decide(dirty[i]!);
+    this.onDecided?.(family, dirty);
     if (wish) { for (let i = 0; i < dirty.length; i++) wish.update(dirty[i]!); }
     for (const exporter of this.policies.exporters.values()) {
       if ((exporter.wire.families & FAMILY_BITS[family]) === 0) continue;
-      for (let i = 0; i < dirty.length; i++) this.#exportPrefix(exporter, family, dirty[i]!);
+      if (exporter.wire.addPathSend & FAMILY_BITS[family]) {
+        for (let i = 0; i < dirty.length; i++) this.#exportPaths(exporter, family, dirty[i]!);
+      } else for (let i = 0; i < dirty.length; i++) this.#exportPrefix(exporter, family, dirty[i]!);
       exporter.group.flush(family);
     }
+    for (let i = 0; i < dirty.length; i++) this.#freeNames(family, dirty[i]!);
     for (let i = 0; i < dirty.length; i++) {
       if (rib.prefixes.head[dirty[i]!]! < 0) this.#freeIfIdle(family, dirty[i]!);
     }
@@ -426,8 +433,11 @@ export class RouterCore implements Router {
   #export(exporter: Exporter, family: 0 | 1): void {
     if ((exporter.wire.families & FAMILY_BITS[family]) === 0) return;
     const { prefixes } = this.ribs[family];
+    const hasPathIds = (exporter.wire.addPathSend & FAMILY_BITS[family]) !== 0;
     for (let prefix = 0; prefix < prefixes.limit; prefix++) {
-      if (prefixes.isLive(prefix)) this.#exportPrefix(exporter, family, prefix);
+      if (!prefixes.isLive(prefix)) continue;
+      if (hasPathIds) this.#exportPaths(exporter, family, prefix);
+      else this.#exportPrefix(exporter, family, prefix);
     }
     exporter.group.flush(family);
   }
@@ -465,6 +475,38 @@ export class RouterCore implements Router {
     exporter.group.change(family, prefix, exporter.setFor(family, path), path.peer);
   }
 
+  /** All usable paths of a prefix, for peers with ADD-PATH. */
+  #exportPaths(exporter: Exporter, family: 0 | 1, prefix: number): void {
+    const { paths, prefixes } = this.ribs[family];
+    const names = this.policies.names[family];
+    names.begin();
+    for (let path = prefixes.head[prefix]!; path >= 0; path = paths.next[path]!) {
+      if (paths.attributes[path]! <= 0 || paths.reason[path] === Reason.NextHop) continue;
+      const set = exporter.setFor(family, this.exportPath(family, path));
+      if (set === 0) continue;
+      const peer = paths.peer[path]!;
+      exporter.group.change(family, names.see(prefix, peer, paths.pathId[path]!), set, peer);
+    }
+    for (let name = names.first(prefix); name >= 0; name = names.next(name)) {
+      if (!names.isSeen(name)) exporter.group.change(family, name, 0, 0);
+    }
+  }
+
+  /** Frees the names of a prefix's paths that nobody has been told, or has yet to be told the end of. */
+  #freeNames(family: 0 | 1, prefix: number): void {
+    const names = this.policies.names[family];
+    for (let name = names.first(prefix); name >= 0;) {
+      const next = names.next(name);
+      let isUsed = false;
+      for (const { group, wire } of this.policies.exporters.values()) {
+        if ((wire.addPathSend & FAMILY_BITS[family]) === 0) continue;
+        if (group.detached > 0 || group.out[family].set(name) !== 0) isUsed = true;
+      }
+      if (!isUsed) names.remove(name);
+      name = next;
+    }
+  }
+
   #resolve(): void {
     this.host.isResolutionDue = false;
     const changed = this.nextHops.resolveAll();
@@ -485,12 +527,13 @@ export class RouterCore implements Router {
     const { prefixes } = this.ribs[family];
     if (prefixes.head[prefix]! >= 0 || !prefixes.isLive(prefix) || prefixes.flags[prefix] !== 0) return;
     if (!this.fibs[family].isIdle(prefix)) return;
-    for (const { group } of this.policies.exporters.values()) {
-      if (group.out[family].set(prefix) !== 0) return;
+    for (const { group, wire } of this.policies.exporters.values()) {
+      if ((wire.addPathSend & FAMILY_BITS[family]) === 0 && group.out[family].set(prefix) !== 0) return;
       // A peer that is behind has to find the prefix by its number.
       if (group.detached > 0) return void this.#zombies.push({ family, prefix });
     }
-    prefixes.remove(prefix);
+    this.#freeNames(family, prefix);
+    if (this.policies.names[family].first(prefix) < 0) prefixes.remove(prefix);
   }
 
   #collectZombies({ group }: Exporter): void {
