@@ -58,6 +58,8 @@ export interface PeerConfig {
   readonly exportFilters: readonly string[];
   /** Calico's export rules treat the peer as one of our own nodes (same AS as the node's). */
   readonly isSameAs: boolean;
+  /** ADD-PATH (RFC 7911) that we offer; absent means none. */
+  readonly addPaths?: AddPaths;
   /** How often our own AS may be in a path from this peer. */
   readonly allowLocalAs: number;
   /** Restart time that we announce (RFC 4724); absent means the default of 120. */
@@ -76,6 +78,9 @@ export interface PeerConfig {
   /** A peer that Calico's rules apply to; false passes every route both ways (a pure reflector). */
   readonly hasCalicoRules: boolean;
 }
+
+/** Which directions may carry several paths of a prefix. */
+export type AddPaths = "receive" | "send" | "both";
 
 /** How BFD runs beside a session. */
 export interface BfdConfig {
@@ -171,6 +176,14 @@ export interface FibConfig {
   readonly sweepDelay: number;
 }
 
+/** A monitoring station. */
+export interface BmpConfig {
+  readonly address: string;
+  readonly port: number;
+  /** Tell it what peers are told too (RFC 8671); that costs a copy of all that goes out. */
+  readonly adjRibOut?: boolean;
+}
+
 /** Everything that the speaker has to know. */
 export interface SpeakerConfig {
   readonly nodeName: string;
@@ -199,7 +212,7 @@ export interface SpeakerConfig {
   readonly normalPriority6: number;
   readonly fib: FibConfig;
   /** The station that hears everything by BMP (RFC 7854); absent means none. */
-  readonly bmp?: { readonly address: string; readonly port: number };
+  readonly bmp?: BmpConfig;
 }
 
 /** Hold time that we propose when nothing else is said, in seconds. */

@@ -19,6 +19,7 @@ import type { LinuxKernel } from "../linux/kernel.ts";
 import { onRound } from "../linux/poller.ts";
 import { lingeringConnections } from "../linux/tcp_socket.ts";
 import { makeBfd } from "./bfd.ts";
+import { makeBmp } from "./bmp.ts";
 import { type FibReader, makeFibReader } from "./fib_reader.ts";
 import { makeFibWriter } from "./fib_writer.ts";
 import { makeListeners } from "./listeners.ts";
@@ -142,6 +143,14 @@ export function makeSpeaker({ router, tables, clock, log, random, kernel, onStat
       }
     },
   });
+  const bmp = makeBmp({
+    router: tables,
+    taps,
+    clock,
+    log,
+    peers: () => [...peers.all].map((peer) => peer.tapped),
+    statusChanged,
+  });
   const peerRows = () => [...peers.all].map((peer) => ({ ...peer.status(), bfd: bfd.status(peer.config.name) }));
   const listeners = makeListeners((accepted) => peers.accept(accepted), { clock, log, changed: statusChanged });
   const stopRounds = onRound(round);
@@ -149,7 +158,7 @@ export function makeSpeaker({ router, tables, clock, log, random, kernel, onStat
   const status = (): SpeakerStatus => ({
     peers: peerRows(),
     listening: listeners.open,
-    errors: [...listeners.errors, ...writer.errors, ...bfd.errors],
+    errors: [...listeners.errors, ...writer.errors, ...bfd.errors, ...bmp.errors],
   });
 
   return {
@@ -169,6 +178,7 @@ export function makeSpeaker({ router, tables, clock, log, random, kernel, onStat
       listeners.configure(config);
       peers.apply(config);
       bfd.configure(config);
+      bmp.configure(config);
       touch();
       statusChanged();
     },
@@ -186,6 +196,7 @@ export function makeSpeaker({ router, tables, clock, log, random, kernel, onStat
       // AdminDown first: a peer whose BFD hears nothing more would take that for a failure of the path.
       bfd.close();
       peers.close(CEASE_SHUTDOWN, graceful ? "restarting" : undefined, graceful);
+      bmp.close();
       reader?.close();
       writer.close();
       kernel.close();

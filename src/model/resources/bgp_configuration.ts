@@ -3,6 +3,7 @@
  * set log level, listen port, prefix advertisements and such only. Absent members: mesh on, AS 64512, port 179.
  */
 
+import { Ip } from "../../lib/ip.ts";
 import type { LabelMap, Resource } from "../resource.ts";
 import { type BfdWish, parseBfd } from "./bfd.ts";
 import { splitPeerIP } from "./bgp_peer.ts";
@@ -95,13 +96,22 @@ export const SPEAKER_ANNOTATIONS = ["tortie/bmp"] as const;
 /** What the annotations about the speaker say. */
 export interface SpeakerAnnotations {
   /** The monitoring station that each speaker connects to (RFC 7854). */
-  readonly bmp?: { readonly address: string; readonly port: number };
+  readonly bmp?: { readonly address: string; readonly port: number; readonly adjRibOut?: true };
+}
+
+/** Reads "192.0.2.9:11019", with "adj-rib-out" behind it where the station is to hear what peers are told. */
+export function parseStation(text: string): SpeakerAnnotations["bmp"] {
+  const [place = "", out, ...rest] = text.split(" ");
+  const { address, port } = splitPeerIP(place) ?? {};
+  if (address === undefined || port === undefined || !Ip.tryParse(address)) return undefined;
+  if (rest.length > 0 || out !== undefined && out !== "adj-rib-out") return undefined;
+  return { address, port, ...(out ? { adjRibOut: true } : {}) };
 }
 
 /** Reads the annotations about the speaker; values that a validated resource cannot have are left out. */
 export function speakerAnnotations(annotations: LabelMap | undefined): SpeakerAnnotations {
-  const station = splitPeerIP(annotations?.["tortie/bmp"] ?? "");
-  return station?.port === undefined ? {} : { bmp: { address: station.address, port: station.port } };
+  const station = parseStation(annotations?.["tortie/bmp"] ?? "");
+  return station ? { bmp: station } : {};
 }
 
 /** Reads the `tortie/` annotations; values that a validated resource cannot have are left out. */

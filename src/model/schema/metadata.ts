@@ -6,10 +6,8 @@
 import { z } from "zod";
 import { kindEntry } from "../kinds.ts";
 import { nearest } from "../nearest.ts";
-import { Ip } from "../../lib/ip.ts";
 import { BFD_HINT, parseBfd } from "../resources/bfd.ts";
-import { BGP_ROLES, PEER_ANNOTATIONS, SPEAKER_ANNOTATIONS } from "../resources/bgp_configuration.ts";
-import { splitPeerIP } from "../resources/bgp_peer.ts";
+import { BGP_ROLES, parseStation, PEER_ANNOTATIONS, SPEAKER_ANNOTATIONS } from "../resources/bgp_configuration.ts";
 import type { Kind } from "../resources/mod.ts";
 import { DEFAULT_ALLOW_PROFILE } from "../resources/profile.ts";
 import {
@@ -100,12 +98,10 @@ const CHECKS: Readonly<Record<typeof ANNOTATIONS[number], (value: string) => str
     value !== "*" && checkInterface(value) === undefined ? undefined : "the name of an interface",
   "tortie/role": (value) =>
     BGP_ROLES.some((role) => role === value) ? undefined : `one of ${BGP_ROLES.join(", ")} (RFC 9234)`,
-  "tortie/bmp": (value) => {
-    const station = splitPeerIP(value);
-    return station?.port !== undefined && Ip.tryParse(station.address)
+  "tortie/bmp": (value) =>
+    parseStation(value)
       ? undefined
-      : "the station's address and port: 192.0.2.9:11019 or [2001:db8::9]:11019";
-  },
+      : 'the station\'s address and port: "192.0.2.9:11019" or "[2001:db8::9]:11019", with "adj-rib-out" behind it if need be',
 };
 
 function flag(value: string): string | undefined {

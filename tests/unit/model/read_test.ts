@@ -192,7 +192,10 @@ Deno.test("The monitoring station is an address with a port", () => {
   const read = (text: string) => speakerAnnotations({ "tortie/bmp": text }).bmp;
   assert.deepEqual(read("192.0.2.9:11019"), { address: "192.0.2.9", port: 11019 });
   assert.deepEqual(read("[2001:db8::9]:11019"), { address: "2001:db8::9", port: 11019 });
-  assert.equal(read("192.0.2.9"), undefined);
+  assert.equal(read("192.0.2.9:1 adj-rib-out")?.adjRibOut, true);
+  for (const text of ["", "192.0.2.9", "192.0.2.9:1 ", "192.0.2.9:1 all", "192.0.2.9:1 adj-rib-out x", "host:1"]) {
+    assert.equal(read(text), undefined, text);
+  }
 });
 
 Deno.test("The address of a peer is split from its port", () => {
