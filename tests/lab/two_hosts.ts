@@ -41,8 +41,8 @@ export interface TwoHosts {
   /** The configuration file of a host, which an edit replaces. */
   config(host: HostName): string;
   startNode(host: HostName): Promise<void>;
-  /** Ends a node by SIGTERM, as an upgrade does. */
-  stopNode(host: HostName): Promise<void>;
+  /** Ends a node, by SIGTERM as an upgrade does unless told otherwise, and waits until it is gone. */
+  stopNode(host: HostName, signal?: "SIGTERM" | "SIGKILL"): Promise<void>;
   startRouter(router: RouterName): void;
   stopRouter(router: RouterName): Promise<void>;
   /** Waits until a command's output is as wanted; fails after `patience` milliseconds with the last output. */
@@ -148,9 +148,10 @@ export async function withTwoHosts(
   const processes = new Map<string, LabProcess>();
   const start = (member: string, command: readonly string[]) =>
     processes.set(member, startProcess(member, `${name}-${member}`, command, `${dir}/${member}.log`));
-  const stop = async (member: string) => {
+  const stop = async (member: string, signal: Deno.Signal = "SIGTERM") => {
     const process = processes.get(member);
     processes.delete(member);
+    if (process && isRunning(process)) Deno.kill(process.pid, signal);
     if (process) await stopProcesses([process]);
   };
   const watch = async (
