@@ -135,7 +135,8 @@ export async function labUp(topology: Topology, options: LabOptions): Promise<La
   const lab = new Lab(name, dir, command, { topology, namespaces: namespacesOf(name, topology), processes: [] });
   writeRecord(dir, lab.record);
   try {
-    say(`network: ${topology.hosts.length} hosts and router ${topology.router.name} on one segment`);
+    const { length } = topology.hosts;
+    say(`network: ${length} ${length === 1 ? "host" : "hosts"} and router ${topology.router.name} on one segment`);
     await buildNetwork(name, topology);
     signal?.throwIfAborted();
     writeConfigurations(lab);

@@ -66,7 +66,7 @@ export function hostConfiguration(
 ): string {
   const { as, hosts, router } = topology;
   const settings = `node:
-  name: ${host.name}
+  name: "${host.name}"
   ip: ${host.address}
   stateDir: ${paths.stateDir}
   socket: ${paths.socket}
@@ -77,7 +77,7 @@ metrics: { listen: ${paths.metrics ?? "off"} }
     `---
 apiVersion: projectcalico.org/v3
 kind: Node
-metadata: { name: ${each.name} }
+metadata: { name: "${each.name}" }
 spec: { bgp: { ipv4Address: ${each.address} } }
 ---
 apiVersion: projectcalico.org/v3
@@ -94,7 +94,7 @@ spec: { asNumber: ${as}, nodeToNodeMeshEnabled: true }
 ---
 apiVersion: projectcalico.org/v3
 kind: BGPPeer
-metadata: { name: ${router.name} }
+metadata: { name: "${router.name}" }
 spec: { peerIP: ${bare(router.address)}, asNumber: ${router.as} }
 `;
 }
@@ -103,7 +103,7 @@ spec: { peerIP: ${bare(router.address)}, asNumber: ${router.as} }
 export function routerConfiguration(topology: Topology): string {
   const { as, hosts, router } = topology;
   const peers = hosts.map((host) =>
-    `protocol bgp ${host.name} {
+    `protocol bgp '${host.name}' {
   local ${bare(router.address)} as ${router.as};
   neighbor ${bare(host.address)} as ${as};
   connect delay time 1;
