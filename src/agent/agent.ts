@@ -83,7 +83,7 @@ export function startAgent(parts: AgentParts): Agent {
     },
   });
   // A store may report before the loop is made.
-  const running: { loop?: Loop } = {};
+  const running: { loop?: Loop; firewall?: FirewallStage | undefined } = {};
   const listeners = new Set<ChangeListener>();
   const changed = ({ what, id }: SnapshotChange, snapshot: Snapshot) => {
     // Of a fleet's many endpoints only those of this node wake the loop.
@@ -92,6 +92,7 @@ export function startAgent(parts: AgentParts): Agent {
     if (block) dirtyBlocks.set(id, block);
     if (what === "FelixConfiguration") own.allChanged();
     if (isOurs) running.loop?.poke("snapshot");
+    running.firewall?.changed?.(what, id);
     for (const listener of listeners) listener(what, id);
   };
   const endpoints = () => own.all();
@@ -101,7 +102,7 @@ export function startAgent(parts: AgentParts): Agent {
   const lastEnsure = new Map<string, number>();
 
   const snapshot: LiveSnapshot = watchSnapshot({ store, node, changed });
-  const firewall = parts.firewall?.(snapshot, () => running.loop?.poke("kernel"));
+  const firewall = running.firewall = parts.firewall?.(snapshot, () => running.loop?.poke("kernel"));
   const sources = watchSources(store);
   const nodeLabels = () => snapshot.all("Node").get(node)?.metadata.labels ?? {};
   const poolNode = {

@@ -13,6 +13,7 @@ import type { Kernel, KernelEvent } from "../dataplane/ports.ts";
 import type { Failure } from "../dataplane/table_reconciler.ts";
 import type { Clock } from "../lib/clock.ts";
 import type { Log } from "../lib/log.ts";
+import type { SnapshotChange } from "./snapshot.ts";
 
 /** The firewall as the loop sees it: it is applied before everything else, and holds back whom it does not stand for. */
 export interface FirewallStage {
@@ -24,6 +25,8 @@ export interface FirewallStage {
   nextDue(): number;
   /** Whether the policy of the endpoint stands in the kernel. */
   stands(endpoint: string): boolean;
+  /** Told of every change of the snapshot, of other nodes' endpoints too; it asks for a round itself where that matters. */
+  changed?(what: SnapshotChange["what"], id: string): void;
   /** Called once the loop has ended; the ruleset is left as it is. */
   stop?(): void;
 }

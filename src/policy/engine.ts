@@ -46,7 +46,8 @@ import { LabelIndex, type Labelled } from "./labels/label_index.ts";
 import { type Addressed, MemberSets, netsByFamily, newAddressed } from "./members.ts";
 import { keepSameChains, keepSameSets } from "./render/keep.ts";
 import type { Piece } from "./render/dispatch.ts";
-import type { TierOrder } from "./order.ts";
+import { judge, type Judgement, type Packet } from "./explain/match.ts";
+import { orderPolicies, type TierOrder } from "./order.ts";
 import { type EndpointChains, renderEndpoint } from "./render/endpoints.ts";
 import { renderHost } from "./render/host.ts";
 import type { SetNeed } from "./render/names.ts";
@@ -173,6 +174,31 @@ export class PolicyEngine {
     this.#hostInterfaces = interfaces;
     if (![...this.#locals.values()].some(({ resource }) => resource.kind === "HostEndpoint")) return;
     this.#dirty.isAnything = this.#dirty.isHost = true;
+  }
+
+  /** Whether a host endpoint of this host is known by address only, so that `setHostInterfaces` matters. */
+  get needsHostInterfaces(): boolean {
+    return [...this.#locals.values()].some(({ resource }) =>
+      resource.kind === "HostEndpoint" && !resource.spec.interfaceName
+    );
+  }
+
+  /** The workload endpoints of this host that have an interface, for judging their connections. */
+  *workloads(): Generator<LocalEndpoint> {
+    for (const local of this.#locals.values()) {
+      if (local.resource.kind === "WorkloadEndpoint" && this.#assigned.has(local.key)) yield local;
+    }
+  }
+
+  /** What a workload's chain in the direction makes of the first packet of a connection. */
+  judge({ resource, policies, parents }: LocalEndpoint, direction: Direction, packet: Packet): Judgement {
+    const use = resource.kind === "WorkloadEndpoint" ? "workload" : "host";
+    const profiles = parents.map((name) => {
+      const profile = this.#profiles.get(name);
+      return profile && compileProfile(profile);
+    });
+    const tiers = orderPolicies(policies, this.#tiers, { use, direction });
+    return judge({ use, direction, tiers, profiles }, packet, this.#members);
   }
 
   /** The ruleset as it should be; the same object as before when nothing changed. */

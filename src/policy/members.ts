@@ -8,11 +8,15 @@
  * active rule needs are kept. A change touches the sets of the selectors that select the object, nothing else.
  */
 
-import type { Cidr } from "../lib/cidr.ts";
+import { Cidr } from "../lib/cidr.ts";
+import type { Ip } from "../lib/ip.ts";
 import { parseProtocol } from "../model/num_or_string.ts";
 import type { EndpointPort } from "../model/resources/mod.ts";
 import { formatNumber } from "../netlink/nft/values.ts";
 import type { NamedSet } from "../netlink/nft/ruleset.ts";
+import type { Selector } from "../model/selector/mod.ts";
+import type { NamedPort } from "./compile/rule.ts";
+import type { Membership } from "./explain/match.ts";
 import { LabelIndex, type Labelled } from "./labels/label_index.ts";
 import { needName, type SetNeed } from "./render/names.ts";
 import { netText } from "./render/rule.ts";
@@ -50,7 +54,7 @@ interface MemberSet {
 }
 
 /** The sets that active rules need. */
-export class MemberSets {
+export class MemberSets implements Membership {
   readonly #sets = new Map<string, MemberSet>();
   readonly #bySelector = new Map<string, MemberSet[]>();
   readonly #changed = new Set<MemberSet>();
@@ -134,6 +138,21 @@ export class MemberSets {
   /** The members of the set of a need; undefined when no rule needs it. */
   members(need: SetNeed): ReadonlySet<string> | undefined {
     return this.#sets.get(needName(need))?.members;
+  }
+
+  /** Whether the address is in the selector's set, as the kernel would look it up. */
+  isIn(selector: Selector, ip: Ip): boolean {
+    const members = this.members({ selector, family: ip.family });
+    if (!members || members.size === 0) return false;
+    if (members.has(ip.toString())) return true;
+    for (let length = ip.bits - 1; length >= 0; length--) if (members.has(Cidr.of(ip, length).toString())) return true;
+    return false;
+  }
+
+  /** Whether the address has the named port at that number. */
+  hasPort({ selector, name, protocol }: NamedPort, ip: Ip, number: number): boolean {
+    const members = this.members({ selector, port: { name, protocol }, family: ip.family });
+    return members?.has(`${ip} . ${formatNumber("inet_proto", protocol)} . ${number}`) ?? false;
   }
 
   #count(set: MemberSet, object: Addressed, isAdded: boolean): void {
