@@ -14,6 +14,8 @@ async function main(args: readonly string[]): Promise<number> {
     console.log(formatVersion(version()));
     return 0;
   }
+  const { endOnCrash } = await import("./src/cli/failure.ts");
+  endOnCrash();
   const { processTerminal } = await import("./src/cli/terminal.ts");
   const { runCommandLine } = await import("./src/cli/app.ts");
   return await runCommandLine(args, processTerminal());

@@ -19,6 +19,7 @@ import { lab } from "./commands/lab.ts";
 import * as node from "./commands/node.ts";
 import * as resources from "./commands/resources.ts";
 import { workload } from "./commands/workload.ts";
+import { inLines, withStack } from "./failure.ts";
 import { type Terminal, UsageError } from "./terminal.ts";
 
 const root = buildRouteMap({
@@ -50,19 +51,6 @@ const root = buildRouteMap({
     hideRoute: { complete: true },
   },
 });
-
-/** An error as a line "tortie: …" for each mistake that it names. */
-const inLines = (error: unknown) => {
-  const message = error instanceof Error ? error.message : String(error);
-  const hint = (error as { readonly hint?: unknown } | null)?.hint;
-  const text = typeof hint === "string" && !message.endsWith(hint) ? `${message}; ${hint}` : message;
-  return text.split("\n").filter((line) => line.trim() !== "").map((line) => `tortie: ${line}`).join("\n") ||
-    "tortie: it failed without a word; set TORTIE_DEBUG=1 to see where";
-};
-
-/** Where an error came from is shown only when TORTIE_DEBUG is set. */
-const withStack = (error: unknown) =>
-  Deno.env.get("TORTIE_DEBUG") && error instanceof Error ? `${inLines(error)}\n${error.stack}` : inLines(error);
 
 const app = buildApplication<Terminal>(root, {
   name: "tortie",
