@@ -127,14 +127,18 @@ export function hardResetInner({ code, subcode, data }: Notification): Notificat
   return decodeNotification(data);
 }
 
-/** "OPEN Message Error/Bad Peer AS (2/2)", with the words that came along. */
+/** "OPEN Message Error/Bad Peer AS (2/2)", with the words that came along, and what is inside of a hard reset. */
 export function describeNotification(notification: Notification): string {
+  // A hard reset inside of a hard reset is nobody's: a peer could nest them without end.
+  const inner = hardResetInner(notification);
+  return inner ? `${describe(notification)}: ${describe(inner)}` : describe(notification);
+}
+
+function describe(notification: Notification): string {
   const { code, subcode } = notification;
   const [name, subnames] = CODES[code] ?? ["", []];
   const detail = subnames[subcode];
   const words = shutdownMessage(notification);
-  const inner = hardResetInner(notification);
   const text = `${name || "Unknown Error"}${detail ? `/${detail}` : ""} (${code}/${subcode})`;
-  if (words !== undefined) return `${text}: ${JSON.stringify(words)}`;
-  return inner ? `${text}: ${describeNotification(inner)}` : text;
+  return words === undefined ? text : `${text}: ${JSON.stringify(words)}`;
 }
