@@ -68,12 +68,37 @@ export const NO_CAPABILITIES: Capabilities = {
   unknown: [],
 };
 
-export type CapabilitiesDraft = { -readonly [K in keyof Capabilities]: Capabilities[K] };
+/** Capabilities while an OPEN is read; the lists are its own. */
+export type CapabilitiesDraft = { -readonly [K in keyof Capabilities]: Capabilities[K] } & { unknown: number[] };
+
+const KNOWN_CODES: readonly number[] = [
+  c.CAP_MULTIPROTOCOL,
+  c.CAP_ROUTE_REFRESH,
+  c.CAP_EXTENDED_NEXT_HOP,
+  c.CAP_EXTENDED_MESSAGE,
+  c.CAP_ROLE,
+  c.CAP_GRACEFUL_RESTART,
+  c.CAP_FOUR_OCTET_AS,
+  c.CAP_ADD_PATH,
+  c.CAP_ENHANCED_ROUTE_REFRESH,
+  c.CAP_LONG_LIVED_GRACEFUL_RESTART,
+  c.CAP_FQDN,
+  c.CAP_ROUTE_REFRESH_CISCO,
+];
+
+/** Whether `readCapability` reads the value; the others only count as unknown. */
+export function isKnownCapability(code: number): boolean {
+  return KNOWN_CODES.includes(code);
+}
+
+/** Notes a code that we do not know, once. */
+export function noteUnknown(code: number, draft: CapabilitiesDraft): void {
+  if (!draft.unknown.includes(code)) draft.unknown.push(code);
+}
 
 /** Reads one capability into the draft; a wrong length makes it an unknown one. */
 export function readCapability(code: number, value: Uint8Array, draft: CapabilitiesDraft): void {
-  const reader = new ByteReader(value);
-  if (!readKnown(code, reader, draft)) draft.unknown = [...draft.unknown, code];
+  if (!readKnown(code, new ByteReader(value), draft)) noteUnknown(code, draft);
 }
 
 function readKnown(code: number, value: ByteReader, draft: CapabilitiesDraft): boolean {

@@ -9,7 +9,9 @@ import { ByteReader, ByteWriter, TruncatedError } from "../../lib/bytes.ts";
 import {
   type Capabilities,
   type CapabilitiesDraft,
+  isKnownCapability,
   NO_CAPABILITIES,
+  noteUnknown,
   readCapability,
   writeCapabilities,
 } from "./capability.ts";
@@ -31,6 +33,8 @@ export interface OpenMessage {
 const OPEN_ERROR = 2;
 const PARAMETER_CAPABILITIES = 2;
 const EXTENDED = 255;
+/** Known capabilities that are read; nobody has so many, and each costs memory. */
+const MOST_CAPABILITIES = 128;
 
 /** Decodes the body of an OPEN; a fault ends the connection with a NOTIFICATION of its code. Never throws. */
 export function decodeOpen(body: Uint8Array): OpenMessage | Fault {
@@ -57,7 +61,8 @@ function read(body: ByteReader): OpenMessage | Fault {
     length = body.u16be();
   }
   if (length !== body.left) return reset(OPEN_ERROR, 0, `${length} octets of parameters announced, ${body.left} there`);
-  const capabilities: CapabilitiesDraft = { ...NO_CAPABILITIES };
+  const capabilities: CapabilitiesDraft = { ...NO_CAPABILITIES, unknown: [] };
+  let count = 0;
   let hasMultiprotocol = false;
   while (body.left > 0) {
     const type = body.u8();
@@ -65,9 +70,14 @@ function read(body: ByteReader): OpenMessage | Fault {
     if (type !== PARAMETER_CAPABILITIES) return reset(OPEN_ERROR, 4, `optional parameter of type ${type}`);
     while (value.left > 0) {
       const code = value.u8();
-      const octets = value.take(value.u8());
+      const size = value.u8();
       hasMultiprotocol ||= code === 1;
-      readCapability(code, octets, capabilities);
+      if (isKnownCapability(code) && count++ < MOST_CAPABILITIES) {
+        readCapability(code, value.take(size), capabilities);
+      } else {
+        value.skip(size);
+        noteUnknown(code, capabilities);
+      }
     }
   }
   if (!hasMultiprotocol) capabilities.families = IPV4_UNICAST;
