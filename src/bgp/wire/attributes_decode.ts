@@ -62,6 +62,7 @@ const WELL_KNOWN = c.ATTR_FLAG_TRANSITIVE;
 const OPTIONAL = c.ATTR_FLAG_OPTIONAL;
 const OPTIONAL_TRANSITIVE = c.ATTR_FLAG_OPTIONAL | c.ATTR_FLAG_TRANSITIVE;
 const UPDATE_ERROR = 3;
+const NOTHING = new Uint8Array(0);
 
 /** Why an attribute that only iBGP may carry is ignored from an eBGP peer. */
 const EXTERNAL = "not allowed from an external peer";
@@ -317,6 +318,8 @@ const seen = new Uint32Array(8);
 function walk(raw: Uint8Array, options: WireOptions): Walked {
   const draft = new Draft();
   let unknown: UnknownAttribute[] | undefined;
+  /** One for all unknown values: a peer may send very many very short ones. */
+  let copy: Uint8Array | undefined;
   let discarded: Fault[] | undefined;
   let withdraw: Fault | undefined;
   seen.fill(0);
@@ -346,7 +349,9 @@ function walk(raw: Uint8Array, options: WireOptions): Walked {
       }
       if ((flags & c.ATTR_FLAG_TRANSITIVE) !== 0) {
         const passed = (flags | c.ATTR_FLAG_PARTIAL) & ~c.ATTR_FLAG_EXTENDED & 0xff;
-        (unknown ??= []).push({ flags: passed, type, value: raw.slice(start, end) });
+        copy ??= raw.slice();
+        const value = start === end ? NOTHING : copy.subarray(start, end);
+        (unknown ??= []).push({ flags: passed, type, value });
       }
       continue;
     }
