@@ -187,3 +187,21 @@ Deno.test("version is a line, and JSON for scripts", async () => {
   const shown = JSON.parse((await runHere(["version", "-o", "json"])).stdout);
   assert.deepEqual(Object.keys(shown), ["version", "packaging", "build", "deno", "v8", "target"]);
 });
+
+Deno.test("the README's configuration is valid, and the commands that it shows exist", async () => {
+  const text = Deno.readTextFileSync(resolve(import.meta.dirname ?? ".", "../../../README.md"));
+  const example = /^```yaml\n([^]*?)^```$/m.exec(text)?.[1] ?? "";
+  assert.deepEqual(await runHere(["validate", "-f", "-"], { input: example }), {
+    code: 0,
+    stdout: "standard input: valid, 5 resources\n",
+    stderr: "",
+  });
+  const shown = [...text.matchAll(/(?:^ {4}|`)tortie ((?:[a-z]+ ?)+)/gm)].map((match) =>
+    (match[1] ?? "").trim().split(" ")
+  );
+  assert.ok(shown.length > 15);
+  const known = new Set(COMMANDS.map((words) => words.join(" ")));
+  for (const [verb = "", noun = ""] of shown) {
+    assert.ok(known.has(verb) || known.has(`${verb} ${noun}`), `${verb} ${noun}`);
+  }
+});
