@@ -40,7 +40,7 @@ export const KINDS: readonly KindEntry[] = [
   {
     kind: "Node",
     plural: "nodes",
-    shortNames: ["no"],
+    shortNames: ["no", "nos"],
     namespaced: false,
     columns: [
       column("ASN", "spec.bgp.asNumber"),
@@ -52,7 +52,7 @@ export const KINDS: readonly KindEntry[] = [
   {
     kind: "IPPool",
     plural: "ippools",
-    shortNames: ["ipp", "pool", "pools"],
+    shortNames: ["ipp", "ipps", "pool", "pools"],
     namespaced: false,
     columns: [
       column("CIDR", "spec.cidr"),
@@ -82,7 +82,7 @@ export const KINDS: readonly KindEntry[] = [
   {
     kind: "BGPPeer",
     plural: "bgppeers",
-    shortNames: ["bgpp", "peer", "peers"],
+    shortNames: ["bgpp", "bgpps", "bp", "bps", "peer", "peers"],
     namespaced: false,
     columns: [
       column("PEERIP", "spec.peerIP"),
@@ -122,7 +122,7 @@ export const KINDS: readonly KindEntry[] = [
   {
     kind: "Profile",
     plural: "profiles",
-    shortNames: ["pro", "prof"],
+    shortNames: ["pro", "pros", "prof"],
     namespaced: false,
     columns: [column("LABELS", "spec.labelsToApply")],
   },
@@ -143,7 +143,7 @@ export const KINDS: readonly KindEntry[] = [
   {
     kind: "NetworkPolicy",
     plural: "networkpolicies",
-    shortNames: ["np", "nps", "networkpolicy"],
+    shortNames: ["np", "nps", "netpol", "pol", "pols", "policy", "policies"],
     namespaced: true,
     columns: POLICY_COLUMNS,
   },
@@ -192,7 +192,7 @@ export const KINDS: readonly KindEntry[] = [
   {
     kind: "ClusterInformation",
     plural: "clusterinformations",
-    shortNames: ["clusterinfo"],
+    shortNames: ["clusterinfo", "clusterinfos"],
     namespaced: false,
     onlyNames: ["default"],
     columns: [column("READY", "spec.datastoreReady"), column("GUID", "spec.clusterGUID")],
@@ -200,7 +200,7 @@ export const KINDS: readonly KindEntry[] = [
   {
     kind: "KubeControllersConfiguration",
     plural: "kubecontrollersconfigurations",
-    shortNames: ["kubecontrollersconfig"],
+    shortNames: ["kubecontrollersconfig", "kubecontrollersconfigs"],
     namespaced: false,
     onlyNames: ["default"],
     columns: [],

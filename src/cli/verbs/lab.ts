@@ -45,7 +45,7 @@ export async function exec(this: Terminal, flags: LabFlags, member: string, ...c
   const isHost = lab.topology.hosts.some((host) => host.name === member);
   const { code } = await new Deno.Command("ip", {
     args: ["netns", "exec", lab.namespace(member), ...command],
-    env: isHost ? { TORTIE_SOCKET: lab.socket(member) } : {},
+    env: { PATH: pathWithSelf(), ...isHost ? { TORTIE_SOCKET: lab.socket(member) } : {} },
   }).spawn().status;
   this.process.exitCode = code;
 }
@@ -53,6 +53,12 @@ export async function exec(this: Terminal, flags: LabFlags, member: string, ...c
 function show(terminal: Terminal, report: LabReport, output: "table" | "json"): void {
   terminal.process.stdout.write(output === "json" ? formatJson(report) : formatReport(report));
   if (!allReach(report)) throw new CliError("not every workload reaches every other");
+}
+
+/** Where programs are looked for, and last where this one is, so that `tortie` is found before it is installed. */
+function pathWithSelf(): string {
+  const { command } = selfCommand();
+  return `${Deno.env.get("PATH") ?? "/usr/sbin:/usr/bin:/sbin:/bin"}:${command.slice(0, command.lastIndexOf("/"))}`;
 }
 
 function options({ name }: LabFlags): LabOptions {
