@@ -160,7 +160,7 @@ function makeStation(
   const teller = (peer: BmpPeer): Tell => (view, update) =>
     put(encodeRouteMonitoring(peer, clock.wall(), view, update));
 
-  const begin = (peer: TapPeer, link: TapLink) => {
+  const begin = (peer: TapPeer, link: TapLink) =>
     put(encodePeerUp(headerOf(peer, link), link.since, {
       localAddress: link.local.address,
       localPort: link.local.port,
@@ -168,6 +168,9 @@ function makeStation(
       openSent: link.openSent,
       openReceived: link.openReceived,
     }));
+  /** Of a session that stands already the station has to hear what there is. */
+  const beginWithDump = (peer: TapPeer, link: TapLink) => {
+    begin(peer, link);
     dumps.set(peer.name, dumpPeer(router, link.id, adjRibOut, teller(headerOf(peer, link))));
     pumpSoon();
   };
@@ -194,7 +197,7 @@ function makeStation(
     for (const peer of peers()) {
       if (peer.name !== subject || !peer.link) continue;
       put(encodePeerDown(headerOf(peer, peer.link), clock.wall(), DOWN_NOT_MONITORED, NOTHING));
-      begin(peer, peer.link);
+      beginWithDump(peer, peer.link);
     }
   };
 
@@ -307,7 +310,7 @@ function makeStation(
         put(encodeInitiation(config.nodeName, "tortie"));
         router.settle();
         beginLocRib();
-        for (const peer of peers()) if (peer.link) begin(peer, peer.link);
+        for (const peer of peers()) if (peer.link) beginWithDump(peer, peer.link);
         stats = clock.after(STATS_INTERVAL, reportAll);
       },
       room: () => room,
