@@ -115,7 +115,9 @@ export function canonicalMembers(set: NamedSet): ReadonlyMap<string, string> {
   const { key, elements, isInterval } = set;
   const [only] = key;
   if (isInterval && key.length === 1 && only && !(elements instanceof Map)) {
-    return new Map(Array.from(disjointMembers(only, elements.keys()), (member) => [member, ""]));
+    const members = new Map<string, string>();
+    for (const member of disjointMembers(only, elements.keys())) members.set(member, "");
+    return members;
   }
   const members = new Map<string, string>();
   const add = (member: string, value: string) => members.set(canonicalMember(set, member), value);

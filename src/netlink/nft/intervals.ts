@@ -126,7 +126,7 @@ export function disjoint(intervals: readonly Interval[], { joinTouching = false 
 
 /**
  * The members of an interval set of one type in canonical text, without overlap: what `nft list` would show. Members that
- * overlap nobody keep their text. Throws RangeError on a member that is no value, prefix or range of the type.
+ * overlap nobody keep their text; the order means nothing. Throws RangeError on what is no value, prefix or range of the type.
  */
 export function disjointMembers(type: ValueType, members: Iterable<string>): Set<string> {
   if (type === "ipv4_addr") return disjointIpv4(members);
@@ -135,31 +135,53 @@ export function disjointMembers(type: ValueType, members: Iterable<string>): Set
   return new Set(disjoint(intervals).map((interval) => formatInterval(type, interval)));
 }
 
-/** The same for IPv4, in numbers: network sets are large. */
+/**
+ * The same for IPv4, whose sets are large: single addresses cannot overlap one another, so only the prefixes and ranges are
+ * sorted and joined, and each address is looked up among them.
+ */
 function disjointIpv4(members: Iterable<string>): Set<string> {
-  const starts: number[] = [], ends: number[] = [];
-  for (const member of members) {
-    const { from, to } = parseInterval("ipv4_addr", member);
-    starts.push(numberAt(from));
-    ends.push(numberAt(to));
-  }
-  // One number holds the start and, in its low bits, the place; 2^32 * 2^20 still fits.
-  const order = starts.length < 2 ** 20
-    ? Array.from(Float64Array.from(starts, (start, i) => start * 2 ** 20 + i).sort(), (packed) => packed % 2 ** 20)
-    : starts.map((_, i) => i).sort((a, b) => starts[a]! - starts[b]!);
   const found = new Set<string>();
-  let from = -1, to = -1;
-  for (const i of order) {
-    const start = starts[i]!, end = ends[i]!;
-    if (from >= 0 && start <= to) {
-      if (end > to) to = end;
-      continue;
+  const ranges: { from: number; to: number }[] = [];
+  for (const member of members) {
+    if (isPlain(member)) {
+      writeValue("ipv4_addr", member, scratch, 0);
+      found.add(member);
+    } else {
+      const { from, to } = parseInterval("ipv4_addr", member);
+      if (from === to) found.add(dotted(numberAt(from)));
+      else ranges.push({ from: numberAt(from), to: numberAt(to) });
     }
-    if (from >= 0) found.add(formatIpv4(from, to));
-    [from, to] = [start, end];
   }
-  if (from >= 0) found.add(formatIpv4(from, to));
+  if (ranges.length === 0) return found;
+  const joined: { from: number; to: number }[] = [];
+  for (const range of ranges.sort((a, b) => a.from - b.from)) {
+    const last = joined.at(-1);
+    if (last && range.from <= last.to) last.to = Math.max(last.to, range.to);
+    else joined.push(range);
+  }
+  for (const member of found) {
+    writeValue("ipv4_addr", member, scratch, 0);
+    if (isInside(joined, numberAt(scratch))) found.delete(member);
+  }
+  for (const { from, to } of joined) found.add(formatIpv4(from, to));
   return found;
+}
+
+const scratch = new Uint8Array(4);
+
+function isPlain(member: string): boolean {
+  return !member.includes("/") && !member.includes("-");
+}
+
+/** Whether the value lies in one of the sorted, disjoint ranges. */
+function isInside(ranges: readonly { readonly from: number; readonly to: number }[], value: number): boolean {
+  let low = 0, high = ranges.length;
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (ranges[middle]!.from <= value) low = middle + 1;
+    else high = middle;
+  }
+  return low > 0 && ranges[low - 1]!.to >= value;
 }
 
 function numberAt(bytes: Uint8Array): number {
