@@ -38,6 +38,8 @@ export function capabilitiesFor(peer: PeerConfig, config: SpeakerConfig): Capabi
     extendedMessage: true,
     as4: peer.localAs,
     role,
+    addPathSend: peer.addPaths === "send" || peer.addPaths === "both" ? families : 0,
+    addPathReceive: peer.addPaths === "receive" || peer.addPaths === "both" ? families : 0,
     gracefulRestart: announcedRestart(peer.gracefulRestartTime ?? DEFAULT_RESTART_TIME, families),
     fqdn: config.nodeName === "" ? undefined : { host: config.nodeName, domain: "" },
   };

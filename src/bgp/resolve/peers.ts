@@ -242,7 +242,7 @@ function withRules(
 /** What annotations and defaults give to every session. */
 function common(annotations: PeerAnnotations, family: AddressFamily, restartTime: string | undefined) {
   const seconds = restartTime === undefined ? undefined : parseDuration(restartTime);
-  const { passwordFile, maxPrefixes, interface: name, role } = annotations;
+  const { passwordFile, maxPrefixes, interface: name, role, addPaths = "both" } = annotations;
   return {
     families: [family],
     holdTime: annotations.holdTime ?? DEFAULT_HOLD_TIME,
@@ -255,6 +255,8 @@ function common(annotations: PeerAnnotations, family: AddressFamily, restartTime
     ...(maxPrefixes === undefined ? {} : { maxPrefixes }),
     ...(name === undefined ? {} : { interface: name }),
     ...(role === undefined ? {} : { role }),
+    // Calico's BIRD has "add paths on" on every session.
+    ...(addPaths === "off" ? {} : { addPaths }),
   };
 }
 

@@ -25,6 +25,7 @@ export enum Reason {
   RouterId,
   ClusterList,
   PeerAddress,
+  PathId,
 }
 
 /** What a losing path is told, by `Reason`. */
@@ -43,6 +44,7 @@ export const LOSS: readonly string[] = [
   "higher router id",
   "longer cluster list",
   "higher peer address",
+  "higher path identifier",
 ];
 
 /** What the best path is told when the runner-up lost by this reason. */
@@ -61,6 +63,7 @@ export const WIN: readonly string[] = [
   "lower router id",
   "shorter cluster list",
   "lower peer address",
+  "lower path identifier",
 ];
 
 /** A path as the decision sees it. */
@@ -97,7 +100,7 @@ const TIE_STEPS: readonly (readonly [Reason, (candidate: Candidate) => number])[
   [Reason.RouterId, (c) => c.routerId],
   [Reason.ClusterList, (c) => c.clusterLength],
   [Reason.PeerAddress, (c) => c.peerOrder],
-  [Reason.PeerAddress, (c) => c.pathId],
+  [Reason.PathId, (c) => c.pathId],
 ];
 
 /** The outcome: candidates are reordered, `multipath` of them (the best included) are left before the tie is broken. */

@@ -7,7 +7,7 @@ import type { WireOptions } from "../wire/options.ts";
 import { IPV4_UNICAST, IPV6_UNICAST } from "../wire/constants.ts";
 import type { AttributeStore } from "./attribute_store.ts";
 import { type ExportFacts, exportSet, type PathOrigin } from "./export.ts";
-import type { PrefixTable } from "./prefix_table.ts";
+import type { NlriTable } from "./path_names.ts";
 import { ResultCache } from "./result_cache.ts";
 import { UpdateGroup } from "./update_group.ts";
 
@@ -37,11 +37,11 @@ export class Exporter {
     readonly facts: ExportFacts,
     readonly wire: WireOptions,
     readonly store: AttributeStore,
-    prefixes: readonly [PrefixTable, PrefixTable],
+    tables: readonly [NlriTable, NlriTable],
     public policies: readonly [Policy | undefined, Policy | undefined],
     readonly draft: RouteDraft,
   ) {
-    this.group = new UpdateGroup(key, wire, store, prefixes);
+    this.group = new UpdateGroup(key, wire, store, tables);
     this.#caches = [new ResultCache(store), new ResultCache(store)];
   }
 

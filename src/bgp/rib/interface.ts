@@ -101,6 +101,8 @@ export interface RouteRow {
   readonly originatorId: string | null;
   readonly clusterList: readonly string[];
   readonly stale: boolean;
+  /** The path identifier (RFC 7911) on that session; absent where there is none. */
+  readonly pathId?: number;
   readonly why: string;
 }
 

@@ -13,7 +13,8 @@ import type { AttributeStore } from "./attribute_store.ts";
 import { Exporter } from "./exporter.ts";
 import { Importer } from "./import.ts";
 import type { SessionFacts } from "./interface.ts";
-import { clusterIdOf, exportFacts, groupKey, type PeerState, quad } from "./peer.ts";
+import { PathNames } from "./path_names.ts";
+import { clusterIdOf, exportFacts, FAMILY_BITS, groupKey, type PeerState, quad } from "./peer.ts";
 import type { PrefixTable } from "./prefix_table.ts";
 
 /** Importers or policies of both families. */
@@ -24,9 +25,12 @@ export class Policies {
   classes: Both<PrefixClasses> = [new PrefixClasses(4), new PrefixClasses(6)];
   readonly exporters = new Map<string, Exporter>();
   readonly #importers = new Map<string, Both<Importer>>();
+  /** What peers with ADD-PATH know paths by. */
+  readonly names: Both<PathNames>;
   readonly #draft: RouteDraft;
 
   constructor(readonly store: AttributeStore, readonly prefixes: Both<PrefixTable>) {
+    this.names = [new PathNames(prefixes[0]), new PathNames(prefixes[1])];
     this.#draft = new RouteDraft(store);
   }
 
@@ -61,7 +65,11 @@ export class Policies {
     const known = this.exporters.get(key);
     if (known) return { exporter: known, isNew: false };
     const policies = this.#exportPolicies(config, peer);
-    const exporter = new Exporter(key, facts, session.wire, this.store, this.prefixes, policies, this.#draft);
+    const { wire } = session;
+    const tableOf = (family: 0 | 1) =>
+      wire.addPathSend & FAMILY_BITS[family] ? this.names[family] : this.prefixes[family];
+    const tables = [tableOf(0), tableOf(1)] as const;
+    const exporter = new Exporter(key, facts, wire, this.store, tables, policies, this.#draft);
     this.exporters.set(key, exporter);
     return { exporter, isNew: true };
   }

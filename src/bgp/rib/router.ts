@@ -221,8 +221,11 @@ export class RouterCore implements Router {
     // What only this group still held may go now.
     for (const family of FAMILIES) {
       const { prefixes } = this.ribs[family];
+      const hasPathIds = (exporter.wire.addPathSend & FAMILY_BITS[family]) !== 0;
       for (let prefix = 0; prefix < prefixes.limit; prefix++) {
-        if (prefixes.isLive(prefix) && prefixes.head[prefix]! < 0) this.#freeIfIdle(family, prefix);
+        if (!prefixes.isLive(prefix)) continue;
+        if (hasPathIds) this.#freeNames(family, prefix);
+        if (prefixes.head[prefix]! < 0) this.#freeIfIdle(family, prefix);
       }
     }
   }
@@ -328,17 +331,21 @@ export class RouterCore implements Router {
 
   /** The next hop's number for a set of attributes. */
   nextHopOf(set: number): number {
+    if (set < this.#hops.length && this.#hopSerials[set] === this.store.serial(set)) return this.#hops[set]!;
+    return this.#findNextHop(set);
+  }
+
+  #findNextHop(set: number): number {
+    const { store, nextHops } = this;
     if (set >= this.#hops.length) this.#growHops(set);
-    const serial = this.store.serial(set);
-    if (this.#hopSerials[set] === serial) return this.#hops[set]!;
-    this.nextHops.release(this.#hops[set]!);
-    const mp = this.store.mpNextHop(set);
-    const value = this.store.columns.nextHop4[set]!;
+    nextHops.release(this.#hops[set]!);
     const hop = set === this.#localSet
       ? OWN_NEXT_HOP
-      : this.nextHops.retain(mp.length > 0 ? mp : Uint8Array.of(value >>> 24, value >>> 16, value >>> 8, value));
+      : store.hasMpNextHop(set)
+      ? nextHops.retain(store.mpNextHop(set))
+      : nextHops.retain4(store.columns.nextHop4[set]!);
     this.#hops[set] = hop;
-    this.#hopSerials[set] = serial;
+    this.#hopSerials[set] = store.serial(set);
     return hop;
   }
 
@@ -423,7 +430,9 @@ export class RouterCore implements Router {
       } else for (let i = 0; i < dirty.length; i++) this.#exportPrefix(exporter, family, dirty[i]!);
       exporter.group.flush(family);
     }
-    for (let i = 0; i < dirty.length; i++) this.#freeNames(family, dirty[i]!);
+    if (this.policies.names[family].size > 0) {
+      for (let i = 0; i < dirty.length; i++) this.#freeNames(family, dirty[i]!);
+    }
     for (let i = 0; i < dirty.length; i++) {
       if (rib.prefixes.head[dirty[i]!]! < 0) this.#freeIfIdle(family, dirty[i]!);
     }

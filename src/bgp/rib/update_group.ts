@@ -17,7 +17,7 @@ import { parseUpdate, UpdateView } from "../wire/update.ts";
 import { AdjRibOut } from "./adj_rib_out.ts";
 import type { AttributeStore } from "./attribute_store.ts";
 import { Batch } from "./batch.ts";
-import type { PrefixTable } from "./prefix_table.ts";
+import { type NlriTable, PathNames } from "./path_names.ts";
 import { type Chunk, type Cursor, everyoneBut, only, read, seek, UpdateLog } from "./update_log.ts";
 import { UpdateWriter } from "./update_writer.ts";
 
@@ -58,7 +58,7 @@ export class UpdateGroup {
     readonly key: string,
     readonly wire: WireOptions,
     readonly store: AttributeStore,
-    readonly prefixes: readonly [PrefixTable, PrefixTable],
+    readonly prefixes: readonly [NlriTable, NlriTable],
   ) {
     this.out = [new AdjRibOut(store), new AdjRibOut(store)];
     this.#writer = new UpdateWriter(this.log, wire);
@@ -284,8 +284,8 @@ export class UpdateGroup {
           const family = bit === IPV4_UNICAST ? 0 : 1;
           nlri.over(bytes, start, end, family === 1, (options.addPathReceive & bit) !== 0);
           while (nlri.next()) {
-            const prefix = this.prefixes[family].find(nlri.w0, nlri.w1, nlri.w2, nlri.w3, nlri.length);
-            visit(family, prefix >= 0 ? prefix : this.#zombie(family, nlri));
+            const found = this.#find(family, nlri);
+            visit(family, found >= 0 ? found : this.#zombie(family, nlri));
           }
         }
       }
@@ -293,11 +293,19 @@ export class UpdateGroup {
     }
   }
 
+  #find(family: 0 | 1, { w0, w1, w2, w3, length, pathId }: NlriCursor): number {
+    const table = this.prefixes[family];
+    if (!(table instanceof PathNames)) return table.find(w0, w1, w2, w3, length);
+    return table.find(table.prefixes.find(w0, w1, w2, w3, length), pathId);
+  }
+
   /** A prefix that is gone comes back in name, so that its withdrawal can be told. */
-  #zombie(family: 0 | 1, { w0, w1, w2, w3, length }: NlriCursor): number {
-    const prefix = this.prefixes[family].intern(w0, w1, w2, w3, length);
+  #zombie(family: 0 | 1, { w0, w1, w2, w3, length, pathId }: NlriCursor): number {
+    const table = this.prefixes[family];
+    const prefixes = table instanceof PathNames ? table.prefixes : table;
+    const prefix = prefixes.intern(w0, w1, w2, w3, length);
     this.zombies.push({ family, prefix });
-    return prefix;
+    return table instanceof PathNames ? table.revive(prefix, pathId) : prefix;
   }
 
   /** Messages from the table for a member's bits; undefined when it has caught up and is back in the log. */

@@ -20,6 +20,7 @@ import {
   SAFI_UNICAST,
 } from "../wire/constants.ts";
 import { putIpv4, putIpv6 } from "../wire/nlri.ts";
+import type { NlriTable, PathNames } from "./path_names.ts";
 import type { PrefixTable } from "./prefix_table.ts";
 import type { Chunk, UpdateLog } from "./update_log.ts";
 
@@ -44,7 +45,7 @@ export class UpdateWriter {
   #family = IPV4_UNICAST;
   #audience = 0;
   #isAnnouncement = false;
-  #pathId: number | undefined;
+  #hasPathId = false;
   #attributes: Uint8Array = NOTHING;
   #nextHop: Uint8Array = NOTHING;
   /** Where the MP attribute begins, -1 without one. */
@@ -74,15 +75,22 @@ export class UpdateWriter {
     this.#begin(family, audience);
   }
 
-  /** Adds a prefix, in a further message when this one is full. */
-  add(prefixes: PrefixTable, id: number): void {
+  /** Adds a prefix (a path, where identifiers are sent), in a further message when this one is full. */
+  add(table: NlriTable, id: number): void {
     if (this.#at + ROOM > this.#limit) {
       this.end();
       this.#begin(this.#family, this.#audience);
     }
     const { bytes } = this.#chunk!;
+    let prefixes = table as PrefixTable, pathId: number | undefined;
+    if (this.#hasPathId) {
+      const names = table as PathNames;
+      prefixes = names.prefixes;
+      pathId = names.pathId[id]!;
+      id = names.prefix[id]!;
+    }
     this.#at = this.#family === IPV4_UNICAST
-      ? putIpv4(bytes, this.#at, prefixes.w0[id]!, prefixes.length[id]!, this.#pathId)
+      ? putIpv4(bytes, this.#at, prefixes.w0[id]!, prefixes.length[id]!, pathId)
       : putIpv6(
         bytes,
         this.#at,
@@ -91,7 +99,7 @@ export class UpdateWriter {
         prefixes.w2[id]!,
         prefixes.w3[id]!,
         prefixes.length[id]!,
-        this.#pathId,
+        pathId,
       );
   }
 
@@ -130,7 +138,7 @@ export class UpdateWriter {
   #begin(family: number, audience: number): void {
     this.#family = family;
     this.#audience = audience;
-    this.#pathId = (this.options.addPathSend & family) !== 0 ? 1 : undefined;
+    this.#hasPathId = (this.options.addPathSend & family) !== 0;
     const attributes = this.#attributes;
     const isMp = family !== IPV4_UNICAST || this.#isAnnouncement && this.#nextHop.length > 0;
     const overhead = HEADER_LENGTH + 4 + attributes.length + (isMp ? 9 + this.#nextHop.length : 0);

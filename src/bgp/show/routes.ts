@@ -11,7 +11,7 @@ import { wordsOf } from "../filter/prefix_classes.ts";
 import { LOSS, Reason, WIN } from "../rib/decision.ts";
 import type { RouteQuery, RouteRow } from "../rib/interface.ts";
 import { IS_MULTIPATH, IS_STALE } from "../rib/path_table.ts";
-import type { PeerState } from "../rib/peer.ts";
+import { FAMILY_BITS, type PeerState } from "../rib/peer.ts";
 import type { RouterCore } from "../rib/router.ts";
 import type { PathAttributes } from "../wire/attributes.ts";
 
@@ -83,12 +83,17 @@ function pathRows(router: RouterCore, family: 0 | 1, prefix: number, from: numbe
       best: path === best,
       from: peer === 0 ? "local" : router.peers[peer]?.config.address ?? "",
       stale: (paths.flags[path]! & IS_STALE) !== 0,
+      ...(peer !== 0 && hasPathIds(router.peers[peer], family) ? { pathId: paths.pathId[path]! } : {}),
       why: why(router, family, prefix, path),
     };
     if (path === best) rows.unshift(row);
     else rows.push(row);
   }
   return rows;
+}
+
+function hasPathIds(peer: PeerState | undefined, family: 0 | 1): boolean {
+  return ((peer?.session?.wire.addPathReceive ?? 0) & FAMILY_BITS[family]) !== 0;
 }
 
 function why(router: RouterCore, family: 0 | 1, prefix: number, path: number): string {
@@ -114,20 +119,28 @@ function reasonText(router: RouterCore, family: 0 | 1, path: number): string {
   return LOSS[reason] ?? "";
 }
 
-/** What a peer has been told of a prefix. */
+/** What a peer has been told of a prefix: its best path, or all of them by their identifiers. */
 function advertisedRows(router: RouterCore, family: 0 | 1, prefix: number, peer: PeerState): RouteRow[] {
   const out = peer.exporter?.group.out[family];
-  const set = out?.set(prefix) ?? 0;
-  if (!out || set === 0 || out.source(prefix) === peer.id) return [];
-  const source = out.source(prefix);
-  return [{
-    ...describe(router.store.decode(set), false),
-    prefix: prefixText(router, family, prefix),
-    best: true,
-    from: source === 0 ? "local" : router.peers[source]?.config.address ?? "",
-    stale: false,
-    why: "advertised",
-  }];
+  if (!out) return [];
+  const row = (number: number, pathId?: number): RouteRow[] => {
+    const set = out.set(number), source = out.source(number);
+    if (set === 0 || source === peer.id) return [];
+    return [{
+      ...describe(router.store.decode(set), false),
+      prefix: prefixText(router, family, prefix),
+      best: true,
+      from: source === 0 ? "local" : router.peers[source]?.config.address ?? "",
+      stale: false,
+      ...(pathId === undefined ? {} : { pathId }),
+      why: "advertised",
+    }];
+  };
+  if (((peer.session?.wire.addPathSend ?? 0) & FAMILY_BITS[family]) === 0) return row(prefix);
+  const names = router.policies.names[family];
+  const rows: RouteRow[] = [];
+  for (let name = names.first(prefix); name >= 0; name = names.next(name)) rows.push(...row(name, names.pathId[name]));
+  return rows;
 }
 
 /** Why the best path of a prefix is told to a peer or not, for `bgp explain`. */

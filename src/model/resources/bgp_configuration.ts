@@ -73,11 +73,17 @@ export interface PeerAnnotations {
   readonly interface?: string;
   /** RFC 9234 role of this side. */
   readonly role?: BgpRole;
+  /** ADD-PATH that is offered (RFC 7911). */
+  readonly addPaths?: AddPathsWish;
 }
 
 /** The roles of RFC 9234 section 3.1 as this side plays them. */
 export const BGP_ROLES = ["provider", "rs", "rs-client", "customer", "peer"] as const;
 export type BgpRole = typeof BGP_ROLES[number];
+
+/** Which directions may carry several paths of a prefix. */
+export const ADD_PATHS = ["off", "receive", "send", "both"] as const;
+export type AddPathsWish = typeof ADD_PATHS[number];
 
 /** The annotations with a meaning on BGPPeer and BGPConfiguration. */
 export const PEER_ANNOTATIONS = [
@@ -88,6 +94,7 @@ export const PEER_ANNOTATIONS = [
   "tortie/passive",
   "tortie/interface",
   "tortie/role",
+  "tortie/add-paths",
 ] as const;
 
 /** The annotations of the default BGPConfiguration that are about the fleet's speakers and not about sessions. */
@@ -129,6 +136,7 @@ export function peerAnnotations(annotations: LabelMap | undefined): PeerAnnotati
     passive: flag(text("tortie/passive")),
     interface: text("tortie/interface"),
     role: BGP_ROLES.find((role) => role === text("tortie/role")),
+    addPaths: ADD_PATHS.find((wish) => wish === text("tortie/add-paths")),
   };
   return Object.fromEntries(Object.entries(all).filter(([, value]) => value !== undefined));
 }

@@ -7,7 +7,7 @@ import { z } from "zod";
 import { kindEntry } from "../kinds.ts";
 import { nearest } from "../nearest.ts";
 import { BFD_HINT, parseBfd } from "../resources/bfd.ts";
-import { BGP_ROLES, parseStation, PEER_ANNOTATIONS, SPEAKER_ANNOTATIONS } from "../resources/bgp_configuration.ts";
+import { ADD_PATHS, BGP_ROLES, parseStation, PEER_ANNOTATIONS, SPEAKER_ANNOTATIONS } from "../resources/bgp_configuration.ts";
 import type { Kind } from "../resources/mod.ts";
 import { DEFAULT_ALLOW_PROFILE } from "../resources/profile.ts";
 import {
@@ -98,6 +98,8 @@ const CHECKS: Readonly<Record<typeof ANNOTATIONS[number], (value: string) => str
     value !== "*" && checkInterface(value) === undefined ? undefined : "the name of an interface",
   "tortie/role": (value) =>
     BGP_ROLES.some((role) => role === value) ? undefined : `one of ${BGP_ROLES.join(", ")} (RFC 9234)`,
+  "tortie/add-paths": (value) =>
+    ADD_PATHS.some((wish) => wish === value) ? undefined : `one of ${ADD_PATHS.join(", ")} (RFC 7911)`,
   "tortie/bmp": (value) =>
     parseStation(value)
       ? undefined

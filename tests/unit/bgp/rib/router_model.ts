@@ -83,7 +83,7 @@ function nlriOf(prefixes: string[]): Uint8Array {
   return out.slice(0, at);
 }
 
-/** What a peer knows from the messages that it was given. */
+/** What a peer knows from the messages that it was given: by prefix, or by "prefix#identifier" with ADD-PATH. */
 export class PeerView {
   readonly routes = new Map<string, PathAttributes>();
   endOfRib = 0;
@@ -142,8 +142,11 @@ export class PeerView {
 
   #each(bytes: Uint8Array, start: number, end: number, isV6: boolean, visit: (text: string) => void): void {
     const bit = isV6 ? IPV6_UNICAST : IPV4_UNICAST;
-    const nlri = new NlriCursor().over(bytes, start, end, isV6, (this.wire.addPathSend & bit) !== 0);
-    while (nlri.next()) visit(`${Ip.fromBytes(nlri.bytes())}/${nlri.length}`);
+    const hasPathId = (this.wire.addPathSend & bit) !== 0;
+    const nlri = new NlriCursor().over(bytes, start, end, isV6, hasPathId);
+    while (nlri.next()) {
+      visit(`${Ip.fromBytes(nlri.bytes())}/${nlri.length}${hasPathId ? `#${nlri.pathId}` : ""}`);
+    }
   }
 }
 

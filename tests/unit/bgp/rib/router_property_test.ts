@@ -15,8 +15,15 @@ const CONFIGS = [
   peerConfig("tor.5", "10.0.0.5", { as: 65001 }),
   peerConfig("tor.6", "10.0.0.6", { as: 65002 }),
   peerConfig("old.7", "10.0.0.7", { as: 65003 }),
+  peerConfig("many.8", "10.0.0.8", { rrClient: true }),
+  peerConfig("many.9", "10.0.0.9", { as: 65004 }),
 ];
-const SESSIONS = CONFIGS.map((config) => sessionOf(config, config.name === "old.7" ? { isFourOctetAs: false } : {}));
+const SESSIONS = CONFIGS.map((config) =>
+  sessionOf(config, {
+    ...(config.name === "old.7" ? { isFourOctetAs: false } : {}),
+    ...(config.name.startsWith("many") ? { addPathSend: 3 } : {}),
+  })
+);
 const PREFIXES = [
   "192.0.2.0/24",
   "198.51.100.0/25",
@@ -107,13 +114,18 @@ interface Path {
   attributes: PathAttributes;
 }
 
-/** The reference: for each prefix the best path, by the rules in the order of RFC 4271 and 4456. */
-function bestOf(prefix: string, paths: Path[], isFiltered: boolean): Path | undefined {
-  let left = paths.filter(({ attributes, peer }) => {
+/** The paths that the import lets pass. */
+function usable(prefix: string, paths: Path[], isFiltered: boolean): Path[] {
+  return paths.filter(({ attributes, peer }) => {
     if (isFiltered && FILTERED.includes(CONFIGS[peer]!.name) && prefix === "203.0.113.7/32") return false;
     const own = attributes.asPath.flatMap(({ asns }) => asns).filter((as) => as === LOCAL_AS).length;
     return own <= CONFIGS[peer]!.allowLocalAs;
   });
+}
+
+/** The reference: for each prefix the best path, by the rules in the order of RFC 4271 and 4456. */
+function bestOf(prefix: string, paths: Path[], isFiltered: boolean): Path | undefined {
+  let left = usable(prefix, paths, isFiltered);
   const keep = (rank: (path: Path) => number) => {
     const lowest = Math.min(...left.map(rank));
     left = left.filter((path) => rank(path) === lowest);
@@ -150,6 +162,7 @@ function exported(best: Path, to: number, isV6: boolean): Record<string, unknown
     clusterList: isToInternal && isFromInternal ? [0x0a090909] : [],
   };
 }
+const sorted = (list: readonly unknown[]) => list.map((item) => JSON.stringify(item)).sort();
 const text = (bytes: Uint8Array) => Ip.fromBytes(bytes).toString();
 
 function seen(attributes: PathAttributes): Record<string, unknown> {
@@ -229,6 +242,13 @@ Deno.test("any updates, read at any time, leave every peer with what the referen
         assert.equal(row?.from, best && CONFIGS[best.peer]!.address, `best path of ${prefix}`);
         assert.equal(rows.filter((row) => row.prefix === prefix).length, table.get(prefix)!.length);
         for (const [i, view] of views.entries()) {
+          if (view.wire.addPathSend) {
+            const all = usable(prefix, table.get(prefix)!, isFiltered)
+              .map((path) => exported(path, i, prefix.includes(":"))).filter((path) => path !== undefined);
+            const told = [...view.routes].filter(([key]) => key.startsWith(`${prefix}#`)).map(([, path]) => seen(path));
+            assert.deepEqual(sorted(told), sorted(all), `all paths of ${prefix} at ${CONFIGS[i]!.name}`);
+            continue;
+          }
           const got = view.routes.get(prefix);
           const isHidden = isFiltered && FILTERED.includes(CONFIGS[i]!.name) &&
             (prefix === "192.0.2.0/24" || prefix === "fd01::1/128");
@@ -240,6 +260,11 @@ Deno.test("any updates, read at any time, leave every peer with what the referen
       for (const id of ids) router.peerDown(id, "the end");
       router.settle();
       assert.equal(router.ribs[0].prefixes.size + router.ribs[1].prefixes.size, 0, "no prefix is left behind");
+      assert.equal(
+        router.policies.names[0].size + router.policies.names[1].size,
+        0,
+        "no name of a path is left behind",
+      );
       assert.equal(router.store.size, 1, "no set of attributes is left behind but the host's own");
     }),
     { numRuns: 60 },
