@@ -35,12 +35,12 @@ async function startMonitor(lab: TwoHosts, member: Parameters<TwoHosts["namespac
   })();
   await until("ip monitor hears of routes", 5_000, async () => {
     await lab.run(member, "ip route add blackhole 203.0.113.0/24");
+    await lab.run(member, "ip route del blackhole 203.0.113.0/24");
     return text.includes("203.0.113.0/24");
   });
   return async () => {
     child.kill("SIGTERM");
     await Promise.all([reading, child.status]);
-    await lab.run(member, "ip route del blackhole 203.0.113.0/24");
     return text.split("\n").filter((line) => /172\.17\.|fd00:17:|10\.99\.|2001:db8:99/.test(line));
   };
 }
