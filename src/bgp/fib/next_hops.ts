@@ -37,6 +37,8 @@ interface Entry {
 /** The next hops in use; both families in one table. */
 export class NextHops {
   readonly #byKey = new Map<string, number>();
+  /** The IPv4 ones once more, by the address as a number: nearly every set of attributes has one. */
+  readonly #byWord = new Map<number, number>();
   readonly #entries: (Entry | undefined)[] = [undefined, undefined];
   readonly #free: number[] = [];
   readonly #own = new Map<string, number>();
@@ -59,13 +61,23 @@ export class NextHops {
     entry.resolution = this.#resolve(entry);
     this.#entries[number] = entry;
     this.#byKey.set(key, number);
+    if (address.length === 4) this.#byWord.set(wordOf(address), number);
     return number;
+  }
+
+  /** As `retain`, of an IPv4 address as an unsigned number. */
+  retain4(word: number): number {
+    const known = this.#byWord.get(word);
+    if (known === undefined) return this.retain(Uint8Array.of(word >>> 24, word >>> 16, word >>> 8, word));
+    this.#entries[known]!.uses++;
+    return known;
   }
 
   /** One use less. */
   release(number: number): void {
     const entry = this.#entries[number];
     if (!entry || --entry.uses > 0) return;
+    if (entry.address.length === 4) this.#byWord.delete(wordOf(entry.address));
     this.#byKey.delete(entry.key);
     this.#entries[number] = undefined;
     this.#free.push(number);
@@ -119,6 +131,10 @@ export class NextHops {
     );
     return { ways, cost: isConnected ? 0 : route.metric };
   }
+}
+
+function wordOf(address: Uint8Array): number {
+  return (address[0]! << 24 | address[1]! << 16 | address[2]! << 8 | address[3]!) >>> 0;
 }
 
 function isLinkLocal(address: Uint8Array): boolean {

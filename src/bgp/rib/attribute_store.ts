@@ -153,6 +153,11 @@ export class AttributeStore {
     return this.#arena.bytes.subarray(at, at + this.#arena.bytes[at - 1]!);
   }
 
+  /** Whether the set carries a next hop of MP_REACH. */
+  hasMpNextHop(id: number): boolean {
+    return this.#arena.bytes[this.#offset[id]! + HEADER - 1] !== 0;
+  }
+
   retain(id: number): void {
     this.#refs[id]!++;
   }

@@ -88,7 +88,8 @@ export class LocRib {
   /** The dirty prefixes, which are clean from now on; valid until the next path changes. */
   takeDirty(): Int32Array {
     const list = this.#dirty.subarray(0, this.#dirtyCount);
-    for (const prefix of list) this.prefixes.flags[prefix]! &= ~IS_DIRTY;
+    const { flags } = this.prefixes;
+    for (let i = 0; i < list.length; i++) flags[list[i]!]! &= ~IS_DIRTY;
     this.#dirtyCount = 0;
     return list;
   }

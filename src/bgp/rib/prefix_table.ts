@@ -89,7 +89,7 @@ export class PrefixTable {
     this.class[id] = 0;
     this.fib[id] = 0;
     this.#size++;
-    if (this.#size * 3 > this.#slots.length * 2) this.#rehash();
+    if (this.#size * 2 > this.#slots.length) this.#rehash();
     else this.#place(id);
     return id;
   }
@@ -140,14 +140,20 @@ export class PrefixTable {
       : this.#hash(this.w0[id]!, 0, 0, 0, this.length[id]!);
   }
 
+  /**
+   * Eight neighbouring prefixes of one length have neighbouring slots, because they come together: else each would cost a
+   * miss of the processor's cache. Above that, every bit reaches the low bits, which choose the slot.
+   */
   #hash(w0: number, w1: number, w2: number, w3: number, length: number): number {
-    let hash = Math.imul(w0 ^ length << 27 ^ length, 0x9e3779b1);
+    const last = length > 96 ? w3 : length > 64 ? w2 : length > 32 ? w1 : w0;
+    const host = 32 - length & 31;
+    let hash = Math.imul(length, 0x9e3779b1);
     if (this.isV6) {
-      hash = Math.imul(hash ^ hash >>> 15 ^ w1, 0x85ebca6b);
-      hash = Math.imul(hash ^ hash >>> 13 ^ w2, 0xc2b2ae35);
-      hash = Math.imul(hash ^ hash >>> 16 ^ w3, 0x27d4eb2f);
+      hash = mix(hash ^ (length > 32 ? w0 : 0));
+      hash = mix(hash ^ (length > 64 ? w1 : 0));
+      hash = mix(hash ^ (length > 96 ? w2 : 0));
     }
-    return (hash ^ hash >>> 15) >>> 0;
+    return (mix(hash ^ last >>> host >>> 3) << 3) + (last >>> host & 7);
   }
 
   #place(id: number): void {
@@ -175,6 +181,13 @@ export class PrefixTable {
     this.class = resize(this.class, new Uint16Array(size));
     this.fib = resize(this.fib, new Int32Array(size));
   }
+}
+
+/** Finalizer of MurmurHash3: all bits depend on all bits. */
+function mix(word: number): number {
+  word = Math.imul(word ^ word >>> 16, 0x85ebca6b);
+  word = Math.imul(word ^ word >>> 13, 0xc2b2ae35);
+  return word ^ word >>> 16;
 }
 
 function putWord(out: Uint8Array, at: number, word: number): void {
