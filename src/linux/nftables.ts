@@ -23,7 +23,7 @@ import { type Namespace, openNamespace } from "./namespace.ts";
 import { NETLINK_NETFILTER, type NetlinkSocket, openNetlink } from "./netlink_socket.ts";
 import { readGeneration, readRuleset } from "./nftables_read.ts";
 import { type Reports, watchReports } from "./nftables_watch.ts";
-import { makePause } from "./pause.ts";
+import { makePause, nextTurn } from "./pause.ts";
 
 const SOL_SOCKET = 1, SO_SNDBUF = 7, SO_SNDBUFFORCE = 32;
 /** What the socket opens with. */
@@ -31,6 +31,8 @@ const SEND_BUFFER = 4 << 20;
 /** More answers than this to one transaction are not read one by one. */
 const MAX_ANSWERS = 100_000;
 const ERESTART = 85;
+/** Bytes of a transaction after which others get their turn. */
+const LARGE = 1 << 20;
 
 /**
  * Opens the packet filter of a namespace (named as for `openNamespace`; the calling thread's own when left out). Throws
@@ -68,6 +70,30 @@ function makeFirewall(namespace: Namespace, socket: NetlinkSocket, closed: () =>
     sendBuffer = wanted;
   };
 
+  const transact = (commands: readonly Command[], generation: number | undefined) => {
+    const before = readGeneration(socket);
+    if (generation !== undefined && generation !== before && !isUntouched(reports)) {
+      throw refused("apply a transaction", undefined, {
+        errno: ERESTART,
+        text: "the ruleset changed since it was read",
+      });
+    }
+    const batch = encode(commands, socket, before, intervalSets);
+    makeRoom(batch.bytes.length);
+    for (const report of reports) report.deafen();
+    try {
+      send(socket, batch, commands);
+    } finally {
+      for (const report of reports) report.listen();
+    }
+    note(commands, intervalSets);
+    const after = readGeneration(socket);
+    // A transaction that changes nothing makes no generation.
+    if (after === before) return { generation: before, size: batch.bytes.length };
+    if (after !== next(before)) { for (const report of reports) report.missed(); }
+    return { generation: next(before), size: batch.bytes.length };
+  };
+
   return {
     read() {
       const turn = previous.then(async () => {
@@ -83,30 +109,11 @@ function makeFirewall(namespace: Namespace, socket: NetlinkSocket, closed: () =>
       previous = turn.catch(() => undefined);
       return turn;
     },
-    apply: (commands, { generation } = {}) =>
-      Promise.try(() => {
-        const before = readGeneration(socket);
-        if (generation !== undefined && generation !== before && !isUntouched(reports)) {
-          throw refused("apply a transaction", undefined, {
-            errno: ERESTART,
-            text: "the ruleset changed since it was read",
-          });
-        }
-        const batch = encode(commands, socket, before, intervalSets);
-        makeRoom(batch.bytes.length);
-        for (const report of reports) report.deafen();
-        try {
-          send(socket, batch, commands);
-        } finally {
-          for (const report of reports) report.listen();
-        }
-        note(commands, intervalSets);
-        const after = readGeneration(socket);
-        // A transaction that changes nothing makes no generation.
-        if (after === before) return before;
-        if (after !== next(before)) { for (const report of reports) report.missed(); }
-        return next(before);
-      }),
+    async apply(commands, { generation } = {}) {
+      const applied = transact(commands, generation);
+      if (applied.size > LARGE) await nextTurn();
+      return applied.generation;
+    },
     watch(sink: (event: FirewallEvent) => void) {
       const watched = watchReports(namespace, sink);
       reports.add(watched);

@@ -137,20 +137,23 @@ function describeAnonymous(row: SetRow, elements: readonly ActualElement[]): str
 }
 
 /**
- * The elements of a set. A hash table that is growing shows only a part of itself to a dump: then it is dumped again until it
- * has shown as many as it says it has. (What stays unseen would be added once more, which changes nothing.)
+ * The elements of a set. A hash table that is growing shows a dump some of its members twice and others not at all: then it
+ * is dumped again until it has shown as many as it says it has. (What stays unseen would be added once more, which changes
+ * nothing.)
  */
-async function readElements(exchange: Exchange, row: SetRow, pause?: Pause): Promise<ActualElement[]> {
-  const isHash = (row.flags & c.NFT_SET_INTERVAL) === 0;
-  let elements = await dumpElements(exchange, row, pause);
-  for (let again = 0; isHash && elements.length < (row.count ?? 0) && again < ATTEMPTS; again++) {
+async function readElements(exchange: Exchange, row: SetRow, pause?: Pause): Promise<readonly ActualElement[]> {
+  const first = await dumpElements(exchange, row, pause);
+  if (row.flags & c.NFT_SET_INTERVAL || row.count === undefined) return first;
+  const seen = new Map<string, ActualElement>();
+  const see = (elements: readonly ActualElement[]) => {
+    for (const element of elements) seen.set(String.fromCharCode(...element.key), element);
+  };
+  see(first);
+  for (let again = 0; seen.size < row.count && again < ATTEMPTS; again++) {
     await new Promise((resolve) => setTimeout(resolve, SETTLE_MS));
-    const seen = new Map(
-      [...elements, ...await dumpElements(exchange, row, pause)].map((one) => [one.key.join(), one]),
-    );
-    elements = [...seen.values()];
+    see(await dumpElements(exchange, row, pause));
   }
-  return elements;
+  return [...seen.values()];
 }
 
 async function dumpElements(

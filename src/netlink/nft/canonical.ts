@@ -8,6 +8,7 @@
  * The text is for comparing, not for reading; `print.ts` is for reading. Throws `MalformedError` on bytes that do not fit.
  */
 
+import { ByteWriter } from "../../lib/bytes.ts";
 import { eachAttribute, stringAt, u8At } from "../attribute.ts";
 import {
   NFTA_DATA_VALUE,
@@ -17,7 +18,7 @@ import {
   NFTNL_UDATA_RULE_COMMENT,
 } from "./constants.ts";
 import { readVerdict } from "./elements.ts";
-import { type AnonymousSet, encodeExpressions } from "./encode.ts";
+import { type AnonymousSet, putExpressions } from "./encode.ts";
 import { disjoint, type Interval } from "./intervals.ts";
 import { printBase } from "./print.ts";
 import type { BaseChain, Chain, Rule, TableFamily } from "./ruleset.ts";
@@ -68,20 +69,59 @@ export function readExpressions(
 ): Expressions {
   let text = "", packets: bigint | undefined, octets: bigint | undefined;
   eachAttribute(bytes, from, to, (_type, at, length) => {
-    let name = "", dataAt = 0, dataLength = 0;
-    eachAttribute(bytes, at, at + length, (type, inner, size) => {
-      if (type === NFTA_EXPR_NAME) name = stringAt(bytes, inner, size);
-      else if (type === NFTA_EXPR_DATA) [dataAt, dataLength] = [inner, size];
-    });
-    if (name === "counter") {
+    const kind = kindAt(bytes, at, length);
+    if (kind === COUNTER) {
       text += "counter";
-      eachAttribute(bytes, dataAt, dataAt + dataLength, (type, inner, size) => {
-        if (type === 1) octets ??= numberAt(bytes, inner, size);
-        else if (type === 2) packets ??= numberAt(bytes, inner, size);
+      eachAttribute(bytes, at, at + length, (type, inner, size) => {
+        if (type !== NFTA_EXPR_DATA) return;
+        eachAttribute(bytes, inner, inner + size, (number, numberStart, numberSize) => {
+          if (number === 1) octets ??= numberAt(bytes, numberStart, numberSize);
+          else if (number === 2) packets ??= numberAt(bytes, numberStart, numberSize);
+        });
       });
-    } else text += expressionText(name, bytes, dataAt, dataLength, anonymous);
+    } else text += kind === LOOKUP ? describe(bytes, at, length, anonymous) : remembered(bytes, at, length);
   });
   return { text, packets, bytes: octets };
+}
+
+const COUNTER = 1, LOOKUP = 2, OTHER = 0;
+
+/** Tells the two expressions whose bytes do not say all from the others, by the start of their name. */
+function kindAt(bytes: Uint8Array, at: number, length: number): number {
+  if (length < 12 || bytes[at + 2] !== NFTA_EXPR_NAME) return OTHER;
+  const [a, b, c] = [bytes[at + 4], bytes[at + 5], bytes[at + 6]];
+  if (a === 0x63 && b === 0x6f && c === 0x75) return COUNTER;
+  return a === 0x6c && b === 0x6f && c === 0x6f ? LOOKUP : OTHER;
+}
+
+/** Texts of expressions by their bytes: a ruleset of thousands of rules has a few hundred different ones. */
+const memory = new Map<string, string>();
+const MEMORY = 20_000;
+const latin1 = new TextDecoder("latin1");
+
+function remembered(bytes: Uint8Array, at: number, length: number): string {
+  const key = latin1.decode(bytes.subarray(at, at + length));
+  let text = memory.get(key);
+  if (text === undefined) {
+    text = describe(bytes, at, length, () => "");
+    if (memory.size >= MEMORY) memory.clear();
+    memory.set(key, text);
+  }
+  return text;
+}
+
+function describe(
+  bytes: Uint8Array,
+  from: number,
+  length: number,
+  anonymous: (name: string, id: number) => string,
+): string {
+  let name = "", dataAt = from, dataLength = 0;
+  eachAttribute(bytes, from, from + length, (type, at, size) => {
+    if (type === NFTA_EXPR_NAME) name = stringAt(bytes, at, size);
+    else if (type === NFTA_EXPR_DATA) [dataAt, dataLength] = [at, size];
+  });
+  return name === "counter" ? name : expressionText(name, bytes, dataAt, dataLength, anonymous);
 }
 
 function numberAt(bytes: Uint8Array, at: number, length: number): bigint {
@@ -159,6 +199,8 @@ export function anonymousText(type: number, members: readonly Interval[]): strin
   return `{${type}:${pieces.join(" ")}}`;
 }
 
+const scratch = new ByteWriter(1024);
+
 /** The canonical text of a rule of ours; throws RangeError when it cannot be encoded. */
 export function canonicalRule(
   family: TableFamily,
@@ -166,7 +208,9 @@ export function canonicalRule(
   isIntervalSet: (set: string) => boolean = () => false,
 ): string {
   const sets: AnonymousSet[] = [];
-  const bytes = encodeExpressions(rule, { family, anonymous: (set) => sets.push(set), isIntervalSet });
+  scratch.clear();
+  putExpressions(scratch, rule, { family, anonymous: (set) => sets.push(set), isIntervalSet });
+  const bytes = scratch.view();
   const { text } = readExpressions(bytes, 0, bytes.length, (_name, id) => {
     const set = sets[id - 1];
     return set ? anonymousText(typeId(set.type), set.members) : "";

@@ -54,6 +54,8 @@ export function keySize(key: readonly DataType[]): number {
 
 /** Appends one member; throws RangeError when the text is no member of the set. */
 export function putElement(writer: ByteWriter, set: SetDeclaration, member: string, value: string): void {
+  const isPlain = set.key.length === 1 && set.key[0] === "ipv4_addr" && !set.value;
+  if (isPlain && !member.includes("/") && !member.includes("-")) return putAddress(writer, set, member);
   const interval = parseMember(set, member);
   if (set.isInterval && set.key.length === 1) {
     putRaw(writer, { key: interval.from, set, value });
@@ -63,6 +65,18 @@ export function putElement(writer: ByteWriter, set: SetDeclaration, member: stri
   }
   if (!set.isInterval && interval.from !== interval.to) throw bad(set.key.join(" . "), member);
   putRaw(writer, { key: interval.from, keyEnd: set.isInterval ? interval.to : undefined, set, value });
+}
+
+/** A single IPv4 address, of which sets may have a million: the same bytes without an object on the way. */
+function putAddress(writer: ByteWriter, { isInterval }: SetDeclaration, member: string): void {
+  writeValue("ipv4_addr", member, scratch, 0);
+  const address = (scratch[0]! << 24 | scratch[1]! << 16 | scratch[2]! << 8 | scratch[3]!) >>> 0;
+  writer.u16le(16).u16le(NFTA_LIST_ELEM | NLA_F_NESTED);
+  writer.u16le(12).u16le(NFTA_SET_ELEM_KEY | NLA_F_NESTED).u16le(8).u16le(NFTA_DATA_VALUE).u32be(address);
+  if (!isInterval || address === 0xffffffff) return;
+  writer.u16le(24).u16le(NFTA_LIST_ELEM | NLA_F_NESTED);
+  writer.u16le(8).u16le(NFTA_SET_ELEM_FLAGS).u32be(NFT_SET_ELEM_INTERVAL_END);
+  writer.u16le(12).u16le(NFTA_SET_ELEM_KEY | NLA_F_NESTED).u16le(8).u16le(NFTA_DATA_VALUE).u32be(address + 1);
 }
 
 interface RawElement {

@@ -9,7 +9,7 @@
  * Values in braces become an anonymous set, which the caller sends before the rule. In: a rule. Out: bytes, or RangeError.
  */
 
-import { ByteWriter } from "../../lib/bytes.ts";
+import type { ByteWriter } from "../../lib/bytes.ts";
 import {
   NF_ACCEPT,
   NF_DROP,
@@ -97,13 +97,6 @@ export function wantsTcpFirst({ matches, statements }: Rule): boolean {
     }
     return match.value === "tcp" || match.value === 6 || match.value === "6";
   });
-}
-
-/** The expressions of a rule as bytes of their own. */
-export function encodeExpressions(rule: Rule, scope: RuleScope): Uint8Array {
-  const writer = new ByteWriter(512);
-  putExpressions(writer, rule, scope);
-  return writer.bytes();
 }
 
 function putMatch(encoding: Encoding, match: Match): void {
