@@ -7,7 +7,7 @@
  */
 
 import { DEFAULT_PEER, EMPTY_CONFIG, type PeerConfig, type SpeakerConfig } from "../../src/bgp/config.ts";
-import { type Daemon, eventually, type Hosts, run, startTortie, type TortieSpeaker } from "./daemons.ts";
+import { canRun, type Daemon, eventually, type Hosts, run, startTortie, type TortieSpeaker } from "./daemons.ts";
 
 let numbers = 0;
 
@@ -127,5 +127,23 @@ export function answers(daemon: Daemon, words: readonly string[], ...patterns: R
     const missing = patterns.find((pattern) => !pattern.test(text));
     if (missing) throw new Error(`no ${missing} in:\n${text}`);
     return text;
+  });
+}
+
+const isAble = canRun("/usr/sbin/bird", "/usr/lib/frr/bgpd", "/usr/bin/gobgpd");
+
+/** A test in so many hosts of a fabric, which are gone when it has ended. */
+export function onFabric(name: string, hosts: number, play: (fabric: Fabric) => Promise<void>): void {
+  Deno.test({
+    name: name + (isAble ? "" : " (skipped: daemons or rights are missing)"),
+    ignore: !isAble,
+    async fn() {
+      const fabric = await makeFabric(hosts);
+      try {
+        await play(fabric);
+      } finally {
+        await fabric.close();
+      }
+    },
   });
 }

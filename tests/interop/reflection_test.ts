@@ -1,91 +1,9 @@
 /** Route reflection with real clients: BIRD, FRR and GoBGP behind one reflector, several and two levels of them (RFC 4456). */
 
 import assert from "node:assert/strict";
-import { canRun, type Daemon, eventually, startBird, startFrr, startGobgp, type TortieSpeaker } from "./daemons.ts";
-import { answers, established, type Fabric, ip4, makeFabric, peerAt, speakerAt } from "./fabric.ts";
-
-const isAble = canRun("/usr/sbin/bird", "/usr/lib/frr/bgpd", "/usr/bin/gobgpd");
-
-function test(name: string, hosts: number, play: (fabric: Fabric) => Promise<void>): void {
-  Deno.test({
-    name: name + (isAble ? "" : " (skipped: daemons or rights are missing)"),
-    ignore: !isAble,
-    async fn() {
-      const fabric = await makeFabric(hosts);
-      try {
-        await play(fabric);
-      } finally {
-        await fabric.close();
-      }
-    },
-  });
-}
-
-/** BIRD as a client: announces the prefix, tells nothing that it has learnt. */
-function birdClient(fabric: Fabric, number: number, prefix: string, reflectors: number[], extra = ""): Promise<Daemon> {
-  const sessions = reflectors.map((reflector) => `
-protocol bgp r${reflector} {
-  local ${ip4(number)} as 64512;
-  neighbor ${ip4(reflector)} as 64512;
-  direct; connect delay time 1; connect retry time 2; error wait time 1, 2; ${extra}
-  ipv4 { import all; export where source = RTS_STATIC; };
-}`);
-  return startBird(
-    fabric.at(number),
-    `router id ${ip4(number)};
-protocol direct { ipv4; }
-protocol static { ipv4; route ${prefix} blackhole; }
-${sessions.join("")}`,
-  );
-}
-
-/** FRR as a client. */
-function frrClient(fabric: Fabric, number: number, prefix: string, reflectors: number[], extra = ""): Promise<Daemon> {
-  return startFrr(
-    fabric.at(number),
-    `
-router bgp 64512
- bgp router-id ${ip4(number)}
- no bgp network import-check
-${
-      reflectors.map((reflector) =>
-        ` neighbor ${ip4(reflector)} remote-as 64512
- neighbor ${ip4(reflector)} timers connect 2
- neighbor ${ip4(reflector)} advertisement-interval 0
-`
-      ).join("")
-    } address-family ipv4 unicast
-  network ${prefix}
-${extra}
- exit-address-family
-`,
-  );
-}
-
-/** GoBGP as a client. */
-async function gobgpClient(fabric: Fabric, number: number, prefix: string, reflector: number): Promise<Daemon> {
-  const daemon = await startGobgp(
-    fabric.at(number),
-    `[global.config]
-  as = 64512
-  router-id = "${ip4(number)}"
-  port = 179
-  local-address-list = ["${ip4(number)}"]
-[[neighbors]]
-  [neighbors.config]
-    neighbor-address = "${ip4(reflector)}"
-    peer-as = 64512
-  [neighbors.timers.config]
-    connect-retry = 5
-    idle-hold-time-after-reset = 2
-  [[neighbors.afi-safis]]
-    [neighbors.afi-safis.config]
-      afi-safi-name = "ipv4-unicast"
-`,
-  );
-  await daemon.ask("global", "rib", "add", prefix, "nexthop", ip4(number), "-a", "ipv4");
-  return daemon;
-}
+import { birdClient, frrClient, gobgpClient } from "./clients.ts";
+import { eventually, type TortieSpeaker } from "./daemons.ts";
+import { answers, established, ip4, onFabric as test, peerAt, speakerAt } from "./fabric.ts";
 
 const birdRoutes = ["show", "route", "all"];
 const client = (number: number, clusterId: string) => peerAt(number, { rrClient: true, clusterId });
@@ -102,11 +20,11 @@ test("a reflector tells clients everything, and non-clients what clients say", 6
       peerAt(6, { clusterId: "10.0.0.99" }),
     ]),
   );
-  const two = await birdClient(fabric, 2, "10.50.2.0/24", [1]);
-  const three = await frrClient(fabric, 3, "10.50.3.0/24", [1]);
-  const four = await gobgpClient(fabric, 4, "10.50.4.0/24", 1);
-  const five = await birdClient(fabric, 5, "10.50.5.0/24", [1]);
-  const six = await birdClient(fabric, 6, "10.50.6.0/24", [1]);
+  const two = await birdClient(fabric, { number: 2, prefix: "10.50.2.0/24", peers: [1] });
+  const three = await frrClient(fabric, { number: 3, prefix: "10.50.3.0/24", peers: [1] });
+  const four = await gobgpClient(fabric, { number: 4, prefix: "10.50.4.0/24", peers: [1] });
+  const five = await birdClient(fabric, { number: 5, prefix: "10.50.5.0/24", peers: [1] });
+  const six = await birdClient(fabric, { number: 6, prefix: "10.50.6.0/24", peers: [1] });
   await established(reflector);
   const reflectedFrom = (number: number) =>
     new RegExp(
@@ -138,8 +56,8 @@ test("two reflectors of one cluster do not take each other's routes, of two clus
     ] as const;
   const [one, two] = configs("10.0.0.99", "10.0.0.99");
   const first = fabric.tortie(1, one), second = fabric.tortie(2, two);
-  const bird = await birdClient(fabric, 3, "10.50.3.0/24", [1, 2]);
-  const frr = await frrClient(fabric, 4, "10.50.4.0/24", [1, 2]);
+  const bird = await birdClient(fabric, { number: 3, prefix: "10.50.3.0/24", peers: [1, 2] });
+  const frr = await frrClient(fabric, { number: 4, prefix: "10.50.4.0/24", peers: [1, 2] });
   await established(first);
   await established(second);
   await eventually("both paths, one a loop", async () => {
@@ -177,8 +95,8 @@ test("two levels of reflectors carry a route across, with both cluster ids in or
   const top = fabric.tortie(3, speakerAt(3, [client(1, "10.0.0.3"), client(2, "10.0.0.3")]));
   const one = fabric.tortie(1, speakerAt(1, [peerAt(3, { clusterId: "10.0.0.1" }), client(4, "10.0.0.1")]));
   const two = fabric.tortie(2, speakerAt(2, [peerAt(3, { clusterId: "10.0.0.2" }), client(5, "10.0.0.2")]));
-  const left = await birdClient(fabric, 4, "10.50.4.0/24", [1]);
-  const right = await frrClient(fabric, 5, "10.50.5.0/24", [2]);
+  const left = await birdClient(fabric, { number: 4, prefix: "10.50.4.0/24", peers: [1] });
+  const right = await frrClient(fabric, { number: 5, prefix: "10.50.5.0/24", peers: [2] });
   for (const speaker of [top, one, two]) await established(speaker);
   await answers(
     left,
@@ -197,14 +115,12 @@ test("two levels of reflectors carry a route across, with both cluster ids in or
 });
 
 test("what FRR reflects back to its origin is dropped without a word", 3, async (fabric) => {
-  const frr = await frrClient(
-    fabric,
-    1,
-    "10.50.1.0/24",
-    [2, 3],
-    `  neighbor ${ip4(2)} route-reflector-client
-  neighbor ${ip4(3)} route-reflector-client`,
-  );
+  const frr = await frrClient(fabric, {
+    number: 1,
+    prefix: "10.50.1.0/24",
+    peers: [2, 3],
+    extra: [2, 3].map((number) => `  neighbor ${ip4(number)} route-reflector-client`).join("\n"),
+  });
   const route = ["route", "add", "blackhole", "10.60.2.0/24", "proto", "80"];
   await fabric.exec(2, "ip", ...route);
   const learning = { fib: { ...speakerAt(2, []).fib, isLearning: true } };
