@@ -302,13 +302,14 @@ function makeStation(
     const room = new Uint8Array(1024);
     const sink: TransportSink = {
       connected() {
+        // What is decided from now on is news; what was decided before is in the dump.
+        router.settle();
         isUp = true;
         wait = FIRST_RETRY;
         error = undefined;
         log.info("Connected to the BMP station", {});
         statusChanged();
         put(encodeInitiation(config.nodeName, "tortie"));
-        router.settle();
         beginLocRib();
         for (const peer of peers()) if (peer.link) beginWithDump(peer, peer.link);
         stats = clock.after(STATS_INTERVAL, reportAll);
