@@ -188,7 +188,15 @@ async function attachWorkloads(lab: Lab, host: LabHost): Promise<void> {
 /** Waits until the node's every session is established. */
 async function sessionsStand(lab: Lab, host: LabHost, signal?: AbortSignal): Promise<void> {
   await until(`the sessions of ${host.name} are established`, 60_000, async () => {
-    const { bgp } = await lab.api(host.name).status();
+    const api = lab.api(host.name);
+    const waiting = (await api.bgp.peers()).filter(({ state }) => state !== "Established");
+    if (waiting.length > 0) {
+      throw new Error(
+        waiting.map(({ name, state, lastError }) => `${name} is ${state}${lastError === null ? "" : ` (${lastError})`}`)
+          .join(", "),
+      );
+    }
+    const { bgp } = await api.status();
     return bgp.configured >= lab.topology.hosts.length && bgp.established === bgp.configured;
   }, signal);
 }

@@ -1,5 +1,6 @@
 /** `tortie bgp`: peers, routes and explain. */
 
+import { Cidr } from "../../lib/cidr.ts";
 import type { PeerRow, RouteRow } from "../../api/shapes.ts";
 import type { RoutesFlags } from "../commands/bgp.ts";
 import { connectNode } from "../connection.ts";
@@ -46,7 +47,9 @@ export async function routes(this: Terminal, flags: RoutesFlags, prefix?: string
     throw new UsageError("--received and --advertised are two different views: name one");
   }
   const { received, advertised } = flags;
-  const rows = await connectNode(this, flags).bgp.routes({ prefix, received, advertised });
+  const found = await connectNode(this, flags).bgp.routes({ prefix, received, advertised });
+  const rows = found.map((row) => ({ row, cidr: Cidr.parse(row.prefix) }))
+    .sort((a, b) => a.cidr.compare(b.cidr) || Number(b.row.best) - Number(a.row.best)).map(({ row }) => row);
   this.process.stdout.write(flags.output === "json" ? formatJson(rows) : formatTable(rows, routeColumns));
 }
 
