@@ -211,6 +211,11 @@ export function scanPlain(
       case c.ATTR_EXTENDED_COMMUNITIES:
         if (flags !== OPTIONAL_TRANSITIVE || size === 0 || size & 7) return false;
         break;
+      case c.ATTR_LARGE_COMMUNITIES:
+        if (flags !== OPTIONAL_TRANSITIVE || size === 0 || size % 12 !== 0 || hasEqualLarge(raw, value, size)) {
+          return false;
+        }
+        break;
       default:
         return false;
     }
@@ -219,6 +224,19 @@ export function scanPlain(
   row.flags = flagBits;
   return (seen & MANDATORY) === MANDATORY && (hasMpNextHop || row.nextHop4 !== -1) &&
     (!isInternal || (flagBits & HAS_LOCAL_PREF) !== 0);
+}
+
+/** Whether a large community is there twice, which the full decoder mends (RFC 8092 section 5); many are left to it, too. */
+function hasEqualLarge(raw: Uint8Array, start: number, size: number): boolean {
+  if (size > 8 * 12) return true;
+  for (let a = start + 12; a < start + size; a += 12) {
+    for (let b = start; b < a; b += 12) {
+      let i = 0;
+      while (i < 12 && raw[a + i] === raw[b + i]) i++;
+      if (i === 12) return true;
+    }
+  }
+  return false;
 }
 
 /** Sequences only (what nearly every path is), without AS 0. */

@@ -321,8 +321,9 @@ export class RouterCore implements Router {
     const result = this.#receiver.receive(peer, body);
     if (result.endOfRib !== 0) this.sweepStale(id, result.endOfRib);
     const limit = peer.config.maxPrefixes;
-    if (limit === undefined || this.#received(id) <= limit) return result;
-    return { ...result, isOverLimit: true };
+    if (limit === undefined) return result;
+    const prefixes = this.#received(id);
+    return { ...result, prefixes, isOverLimit: prefixes > limit };
   }
 
   #received(id: PeerId): number {
@@ -617,6 +618,7 @@ function policyText(config: SpeakerConfig): string {
     peer.hasCalicoRules,
     peer.allowLocalAs,
     peer.clusterId,
+    peer.role,
   ]);
   return JSON.stringify([rest, policies]);
 }
