@@ -40,7 +40,9 @@ function row(what: string, ms: number, note = ""): void {
 }
 
 /** A reconciler on a namespace; `put` makes a ruleset stand or throws why it does not. */
-function keeper(namespace: string): { put(ruleset: Ruleset): Promise<void>; read(): Promise<unknown>; close(): void } {
+function keeper(
+  namespace: string,
+): { put(ruleset: Ruleset): Promise<void>; read(): Promise<unknown>; repair(): Promise<void>; close(): void } {
   const firewall = openFirewall(namespace);
   const reconciler = new FirewallReconciler(firewall, clock);
   const stop = firewall.watch((event) => reconciler.observe(event));
@@ -52,6 +54,17 @@ function keeper(namespace: string): { put(ruleset: Ruleset): Promise<void>; read
       if (failure) throw failure.error;
     },
     read: () => firewall.read(),
+    async repair() {
+      reconciler.observe({ type: "resync" });
+      let done = 0;
+      // Reports of what was flushed still come in meanwhile.
+      while (!reconciler.stands) {
+        done += await reconciler.apply({ mayRemove: true });
+        const [failure] = reconciler.failures();
+        if (failure) throw failure.error;
+      }
+      if (done === 0) throw new Error("nothing was repaired");
+    },
     close() {
       stop();
       firewall.close();
@@ -59,12 +72,13 @@ function keeper(namespace: string): { put(ruleset: Ruleset): Promise<void>; read
   };
 }
 
-async function nftLoad(namespace: string, file: string): Promise<void> {
+async function nft(namespace: string, args: readonly string[]): Promise<void> {
   const { code } = await new Deno.Command("ip", {
-    args: ["netns", "exec", namespace, "nft", "-f", file],
+    args: ["netns", "exec", namespace, "nft", ...args],
     stderr: "inherit",
-  }).output();
-  if (code !== 0) throw new Error(`nft -f ${file}: exit ${code}`);
+  })
+    .output();
+  if (code !== 0) throw new Error(`nft ${args.join(" ")}: exit ${code}`);
 }
 
 async function fullLoads(ruleset: Ruleset): Promise<void> {
@@ -73,7 +87,7 @@ async function fullLoads(ruleset: Ruleset): Promise<void> {
   const ours: number[] = [], theirs: number[] = [];
   try {
     for (let round = 0; round < ROUNDS; round++) {
-      theirs.push(await inNamespace((namespace) => timed(() => nftLoad(namespace, file))));
+      theirs.push(await inNamespace((namespace) => timed(() => nft(namespace, ["-f", file]))));
       ours.push(
         await inNamespace(async (namespace) => {
           const kept = keeper(namespace);
@@ -121,6 +135,10 @@ await inNamespace(async (namespace) => {
     }
     row("one workload more, median", median(additions), `slowest ${Math.max(...additions).toFixed(1)} ms`);
     row("reading all of it back", await timed(() => kept.read()));
+    await nft(namespace, ["flush", "table", "inet", "tortie"]);
+    row("somebody flushed it: read, compared, all in place again", await timed(() => kept.repair()));
+    await nft(namespace, ["flush", "chain", "inet", "tortie", "cali-FORWARD"]);
+    row("somebody flushed one chain: the same", await timed(() => kept.repair()));
   } finally {
     kept.close();
   }

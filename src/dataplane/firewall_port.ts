@@ -78,7 +78,7 @@ export class FirewallError extends Error {
 
 /** The kernel's packet filter. */
 export interface Firewall {
-  /** Our tables, at one generation. Throws `NetlinkError`. */
+  /** Our tables, at one generation. What was reported before and is not delivered yet is in it. Throws `NetlinkError`. */
   read(): Promise<ActualRuleset>;
   /**
    * Applies the commands in order as one transaction, or none of them. With `generation` it is refused (ERESTART) when

@@ -99,6 +99,7 @@ function makeFirewall(namespace: Namespace, socket: NetlinkSocket, closed: () =>
       const turn = previous.then(async () => {
         if (!isOpen) throw new Error("Cannot list our tables: the firewall was closed");
         dumps ??= openNetlink({ namespace, protocol: NETLINK_NETFILTER });
+        for (const report of reports) report.forget();
         const ruleset = await readRuleset(dumps, makePause());
         intervalSets.clear();
         for (const { family, sets } of ruleset.tables.values()) {

@@ -22,11 +22,15 @@ const SOL_NETLINK = 270, NETLINK_ADD_MEMBERSHIP = 1, NETLINK_DROP_MEMBERSHIP = 2
 const GATHER_MS = 3;
 /** Datagrams read before others get their turn. */
 const MAX_DATAGRAMS = 1000;
+/** A flood faster than we can throw away ends here; the rest is reported. */
+const MAX_FORGOTTEN = 100_000;
 
 /** A subscription to reports. */
 export interface Reports {
   /** Reads what waits: whether all of it was about tables of others. */
   drain(): "others only" | "ours too";
+  /** Throws away what waits, because the tables are about to be read. */
+  forget(): void;
   /** Leaves the group while we change our tables ourselves, and comes back. */
   deafen(): void;
   listen(): void;
@@ -58,6 +62,7 @@ export function watchReports(namespace: Namespace, sink: (event: FirewallEvent) 
   const watched = watchDescriptor(socket.fd, EPOLLIN, () => timer ??= setTimeout(gathered, GATHER_MS));
   return {
     drain,
+    forget: () => void readWaiting(socket, MAX_FORGOTTEN),
     deafen: () => setSocketInt(socket.fd, SOL_NETLINK, NETLINK_DROP_MEMBERSHIP, NFNLGRP_NFTABLES),
     listen: () => setSocketInt(socket.fd, SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, NFNLGRP_NFTABLES),
     missed: () => queueMicrotask(() => deliver({ type: "resync" })),
@@ -72,10 +77,10 @@ export function watchReports(namespace: Namespace, sink: (event: FirewallEvent) 
 }
 
 /** The families of our tables that waiting reports are about. */
-function readWaiting(socket: NetlinkSocket): { families: Set<TableFamily>; isLost: boolean } {
+function readWaiting(socket: NetlinkSocket, most = MAX_DATAGRAMS): { families: Set<TableFamily>; isLost: boolean } {
   const families = new Set<TableFamily>();
   let isLost = false;
-  for (let count = 0; count < MAX_DATAGRAMS; count++) {
+  for (let count = 0; count < most; count++) {
     let datagram;
     try {
       datagram = socket.poll();

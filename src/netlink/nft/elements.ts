@@ -129,9 +129,7 @@ export function canonicalMembers(set: NamedSet): ReadonlyMap<string, string> {
   const { key, elements, isInterval } = set;
   const [only] = key;
   if (isInterval && key.length === 1 && only && !(elements instanceof Map)) {
-    const members = new Map<string, string>();
-    for (const member of disjointMembers(only, elements.keys())) members.set(member, "");
-    return members;
+    return disjointMembers(only, elements.keys());
   }
   const members = new Map<string, string>();
   const add = (member: string, value: string) => members.set(canonicalMember(set, member), value);

@@ -126,29 +126,29 @@ export function disjoint(intervals: readonly Interval[], { joinTouching = false 
 
 /**
  * The members of an interval set of one type in canonical text, without overlap: what `nft list` would show. Members that
- * overlap nobody keep their text; the order means nothing. Throws RangeError on what is no value, prefix or range of the type.
+ * overlap nobody keep their text; the order and the values mean nothing. Throws RangeError on what is no value, prefix or range of the type.
  */
-export function disjointMembers(type: ValueType, members: Iterable<string>): Set<string> {
+export function disjointMembers(type: ValueType, members: Iterable<string>): Map<string, ""> {
   if (type === "ipv4_addr") return disjointIpv4(members);
   const intervals: Interval[] = [];
   for (const member of members) intervals.push(parseInterval(type, member));
-  return new Set(disjoint(intervals).map((interval) => formatInterval(type, interval)));
+  return new Map(disjoint(intervals).map((interval) => [formatInterval(type, interval), ""]));
 }
 
 /**
  * The same for IPv4, whose sets are large: single addresses cannot overlap one another, so only the prefixes and ranges are
  * sorted and joined, and each address is looked up among them.
  */
-function disjointIpv4(members: Iterable<string>): Set<string> {
-  const found = new Set<string>();
+function disjointIpv4(members: Iterable<string>): Map<string, ""> {
+  const found = new Map<string, "">();
   const ranges: { from: number; to: number }[] = [];
   for (const member of members) {
     if (isPlain(member)) {
       writeValue("ipv4_addr", member, scratch, 0);
-      found.add(member);
+      found.set(member, "");
     } else {
       const { from, to } = parseInterval("ipv4_addr", member);
-      if (from === to) found.add(dotted(numberAt(from)));
+      if (from === to) found.set(dotted(numberAt(from)), "");
       else ranges.push({ from: numberAt(from), to: numberAt(to) });
     }
   }
@@ -159,11 +159,11 @@ function disjointIpv4(members: Iterable<string>): Set<string> {
     if (last && range.from <= last.to) last.to = Math.max(last.to, range.to);
     else joined.push(range);
   }
-  for (const member of found) {
+  for (const member of found.keys()) {
     writeValue("ipv4_addr", member, scratch, 0);
     if (isInside(joined, numberAt(scratch))) found.delete(member);
   }
-  for (const { from, to } of joined) found.add(formatIpv4(from, to));
+  for (const { from, to } of joined) found.set(formatIpv4(from, to), "");
   return found;
 }
 

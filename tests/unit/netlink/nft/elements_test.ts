@@ -115,7 +115,7 @@ Deno.test("what is made free of overlap covers the same addresses, each once", (
       fc.array(cidr4, { maxLength: 10 }),
       fc.array(ipv4, { minLength: 20, maxLength: 20 }),
       (list, probes) => {
-        const found = [...disjointMembers("ipv4_addr", list)];
+        const found = [...disjointMembers("ipv4_addr", list).keys()];
         const holds = (member: string, ip: Ip) => {
           const { from, to } = parseInterval("ipv4_addr", member);
           return Ip.fromBytes(from).compare(ip) <= 0 && ip.compare(Ip.fromBytes(to)) <= 0;
@@ -131,12 +131,12 @@ Deno.test("what is made free of overlap covers the same addresses, each once", (
 });
 
 Deno.test("members that only touch stay apart, so that none changes with its neighbour", () => {
-  assert.deepEqual([...disjointMembers("ipv4_addr", ["10.0.0.1", "10.0.0.0", "10.0.0.2/31"])].sort(), [
+  assert.deepEqual([...disjointMembers("ipv4_addr", ["10.0.0.1", "10.0.0.0", "10.0.0.2/31"]).keys()].sort(), [
     "10.0.0.0",
     "10.0.0.1",
     "10.0.0.2/31",
   ]);
-  assert.deepEqual([...disjointMembers("inet_service", ["80", "81-90", "85-99"])].sort(), ["80", "81-99"]);
+  assert.deepEqual([...disjointMembers("inet_service", ["80", "81-90", "85-99"]).keys()].sort(), ["80", "81-99"]);
 });
 
 Deno.test("other spellings of a member are one member", () => {
