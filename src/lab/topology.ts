@@ -58,6 +58,9 @@ export function bare(address: string): string {
   return address.slice(0, address.indexOf("/"));
 }
 
+/** How long the others keep the routes of a node that went without a word; short, so that a lab shows that it is gone. */
+const RESTART_TIME = "5s";
+
 /** The text of a host's tortie.yaml; `stateDir` and `socket` are the only things in which two hosts differ. */
 export function hostConfiguration(
   topology: Topology,
@@ -90,12 +93,12 @@ spec: { cidr: ${each.pool}, blockSize: 26, ipipMode: Never, vxlanMode: Never, no
 apiVersion: projectcalico.org/v3
 kind: BGPConfiguration
 metadata: { name: default }
-spec: { asNumber: ${as}, nodeToNodeMeshEnabled: true }
+spec: { asNumber: ${as}, nodeToNodeMeshEnabled: true, nodeMeshMaxRestartTime: ${RESTART_TIME} }
 ---
 apiVersion: projectcalico.org/v3
 kind: BGPPeer
 metadata: { name: "${router.name}" }
-spec: { peerIP: ${bare(router.address)}, asNumber: ${router.as} }
+spec: { peerIP: ${bare(router.address)}, asNumber: ${router.as}, maxRestartTime: ${RESTART_TIME} }
 `;
 }
 
