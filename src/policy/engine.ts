@@ -353,14 +353,14 @@ export class PolicyEngine {
     labels: Readonly<Record<string, string>>,
     parents: readonly string[],
   ): void {
-    let local = this.#locals.get(key);
-    if (!local) {
-      local = { key, resource, labels: {}, parents: [], policies: new Set() };
-      this.#locals.set(key, local);
-    } else Object.assign(local, { resource });
+    const known = this.#locals.get(key);
+    const local = known ?? { key, resource, labels: {}, parents: [], policies: new Set() };
+    // Labels are not what the chains of the host are made of.
+    if (JSON.stringify(known?.resource.spec) !== JSON.stringify(resource.spec)) this.#dirty.isHost = true;
+    Object.assign(local, { resource });
+    this.#locals.set(key, local);
     this.#applied.setObject(local, labels, parents);
     this.#dirty.locals.add(key);
-    this.#dirty.isHost = true;
   }
 
   #dropLocal(key: string): void {

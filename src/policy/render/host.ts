@@ -107,12 +107,26 @@ export function renderHost(input: HostInput): { readonly inet: Piece; readonly a
   return { inet: { chains, sets }, arp: { chains: arp.chains, sets: [...arp.sets, ...otherSets] } };
 }
 
+const parsed = new WeakMap<WorkloadEndpoint, readonly Cidr[]>();
+
+/** The addresses of an endpoint; read once for each object, because one change renders all of the host's. */
+function addressesOf(resource: WorkloadEndpoint): readonly Cidr[] {
+  let addresses = parsed.get(resource);
+  if (!addresses) {
+    parsed.set(
+      resource,
+      addresses = (resource.spec.ipNetworks ?? []).flatMap((text) => parseNet(text) ?? []),
+    );
+  }
+  return addresses;
+}
+
 function localWorkloads({ endpoints }: HostInput): LocalWorkload[] {
-  return endpoints.flatMap(({ resource, interfaces }) => {
-    if (resource.kind !== "WorkloadEndpoint") return [];
-    const addresses = (resource.spec.ipNetworks ?? []).flatMap((text) => parseNet(text) ?? []);
-    return interfaces.map((interfaceName) => ({ interfaceName, spec: resource.spec, addresses }));
-  });
+  return endpoints.flatMap(({ resource, interfaces }) =>
+    resource.kind === "WorkloadEndpoint"
+      ? interfaces.map((interfaceName) => ({ interfaceName, spec: resource.spec, addresses: addressesOf(resource) }))
+      : []
+  );
 }
 
 function floatingIps(workloads: readonly LocalWorkload[]): FloatingIp[] {
