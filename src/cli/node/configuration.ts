@@ -24,7 +24,7 @@ export interface Configuration {
 
 /** Reads and checks the file; throws `CliError` with a line for each mistake. */
 export async function loadConfiguration(terminal: Terminal, file: string): Promise<Configuration> {
-  const { text } = await readFile(terminal, file);
+  const { text } = await readFile(terminal, file, "make it (an empty one is a working single host), or name another");
   return checkConfiguration(text, file, Deno.hostname());
 }
 
