@@ -7,8 +7,8 @@
  * are passed over undecoded.
  *
  * The kernel drops the IPv4 routes of a link that goes down (and those whose source address goes) without a report, ours
- * among them. So such an event makes us list again, after a moment in which the router withdraws what led that way: a
- * link that is up again by then gets its routes back.
+ * among them. So such an event makes us list again after a moment. Where the link itself is gone by then, as a workload's
+ * is, nothing leads through it any more: a full table is not read for that.
  */
 
 import type { FibRoute, Router } from "../bgp/rib/interface.ts";
@@ -34,8 +34,9 @@ const ROUTE_TYPES = [
 /** The protocol number of the agent's routes for blocks. */
 const RTPROT_BLOCK = 80;
 const READ_RETRY = 5_000;
+const ANY_LINK = 0;
 
-/** Reports are gathered so long after a link went down, while the router acts on it. */
+/** Reports are gathered so long after a link went down, in case it is to be deleted. */
 const SETTLE_DELAY = 20;
 
 /** The kernel as the router sees it. */
@@ -67,6 +68,10 @@ export function makeFibReader(
   let retry: Cancel | undefined;
   /** Reports that came while the listing ran, replayed after it. */
   let waiting: KernelEvent[] | undefined;
+  /** Links that went down and `ANY_LINK` for an address that went, since the last listing began. */
+  const losses = new Set<number>();
+  /** Links that were up when they were last heard of. */
+  const upLinks = new Set<number>();
 
   const learn = (route: Route) => {
     if (route.table !== table) return;
@@ -114,23 +119,56 @@ export function makeFibReader(
   };
 
   const apply = (event: KernelEvent) => {
-    if (event.type === "link" && isSilentLoss(event)) dropThrough(event.link.index);
+    if (event.type === "link" && (event.isGone || !event.link.isUp)) dropThrough(event.link.index);
     if (event.type === "link") setLink(event.link.index, event.isGone ? undefined : event.link.name, event.link.isUp);
     else if (event.type === "address") setAddress(event.address.net.ip, event.address.index, event.isGone);
     else if (event.type === "route") event.isGone ? forget(event.route) : learn(event.route);
   };
 
-  /** Lists everything; what was known and is not there any more is forgotten. */
-  const read = async (delay: number) => {
+  /** Notes what the kernel drops without a word at such an event. */
+  const note = (event: KernelEvent) => {
+    if (event.type === "address" && event.isGone && event.address.net.ip.family === 4) losses.add(ANY_LINK);
+    if (event.type !== "link") return;
+    const { index, isUp } = event.link;
+    if (event.isGone) losses.delete(index);
+    // A link that is made is down at first, and has lost nothing.
+    else if (!isUp && upLinks.has(index)) losses.add(index);
+    if (isUp && !event.isGone) upLinks.add(index);
+    else upLinks.delete(index);
+  };
+
+  const replay = () => {
+    const events = waiting ?? [];
+    waiting = undefined;
+    events.forEach(apply);
+    touch();
+  };
+
+  /** Gathers reports for a moment, then lists again, unless nothing can have been lost. */
+  const readIfLost = async () => {
     waiting = [];
-    if (delay > 0) await new Promise<void>((resolve) => void clock.after(delay, resolve));
+    await new Promise<void>((resolve) => void clock.after(SETTLE_DELAY, resolve));
+    if (isClosed) return;
+    if (losses.size > 0 || isReadAgain) await read();
+    else replay();
+  };
+
+  /** Lists everything; what was known and is not there any more is forgotten. */
+  const read = async () => {
+    waiting ??= [];
+    losses.clear();
+    isReadAgain = false;
     const allLinks = await kernel.links.list();
     const allAddresses = await kernel.links.addresses();
     const routes = await kernel.fib.list({ table });
     if (isClosed) return;
     const present = new Set(allLinks.map((link) => link.index));
     for (const index of [...links]) if (!present.has(index)) setLink(index, undefined, false);
-    for (const link of allLinks) setLink(link.index, link.name, link.isUp);
+    for (const link of allLinks) {
+      setLink(link.index, link.name, link.isUp);
+      // One that is down here may be up by now.
+      if (link.isUp) upLinks.add(link.index);
+    }
     const here = new Set(allAddresses.map(({ net, index }) => `${index} ${net.ip}`));
     for (const [key, { bytes, index }] of [...addresses]) {
       if (!here.has(key)) setAddress(Ip.fromBytes(bytes), index, true);
@@ -148,29 +186,23 @@ export function makeFibReader(
       router.inspectFib(own.filter((route) => route !== undefined), true);
     }
     isFirst = false;
-    const replay = waiting;
-    waiting = undefined;
-    replay.forEach(apply);
-    if (replay.some(isSilentLoss)) isReadAgain = true;
-    touch();
+    replay();
   };
 
   /** One listing at a time; a wish for another while one runs is met after it. */
-  const readAgain = (delay = 0): Promise<void> => {
+  const readAgain = (how = read): Promise<void> => {
     if (reading) {
-      isReadAgain = true;
+      isReadAgain ||= how === read;
       return reading;
     }
-    reading = read(delay).catch((error) => {
+    reading = how().catch((error) => {
       waiting = undefined;
       if (isClosed) return;
       log.error("Cannot read the kernel's routes", { error });
       retry = clock.after(READ_RETRY, () => void readAgain());
     }).finally(() => {
       reading = undefined;
-      if (!isReadAgain || isClosed) return;
-      isReadAgain = false;
-      void readAgain(SETTLE_DELAY);
+      if (!isClosed && (isReadAgain || losses.size > 0)) void readAgain(readIfLost);
     });
     return reading;
   };
@@ -184,10 +216,11 @@ export function makeFibReader(
       table = wanted;
       unwatch ??= kernel.watch((event) => {
         if (event.type === "resync") return void readAgain();
+        note(event);
         if (waiting) return void waiting.push(event);
         apply(event);
         touch();
-        if (isSilentLoss(event)) void readAgain(SETTLE_DELAY);
+        if (losses.size > 0) void readAgain(readIfLost);
       }, { types: ["link", "address", "route"], unechoed: RTPROT_BIRD });
       await readAgain();
     },
@@ -209,11 +242,6 @@ export function makeFibReader(
       retry?.();
     },
   };
-}
-
-/** After such an event the kernel has dropped routes without a word. */
-function isSilentLoss(event: KernelEvent): boolean {
-  return event.type === "link" && (event.isGone || !event.link.isUp) || event.type === "address" && event.isGone;
 }
 
 function fibRoute(route: Route): FibRoute | undefined {

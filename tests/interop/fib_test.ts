@@ -185,3 +185,36 @@ test("the reader tells links, addresses and alien routes, follows them, and says
       reader.close();
     }
   }));
+
+test("a link that is made or deleted costs no listing of the table, one that goes down does", () =>
+  withKernel(async (host, kernel) => {
+    let listings = 0;
+    const gone: string[] = [];
+    const names = new Map<number, string | undefined>();
+    const router = {
+      learn() {},
+      forget: (route: FibRoute) => void gone.push(`${Ip.fromBytes(route.address)}/${route.length}`),
+      inspectFib: (_routes: readonly FibRoute[], areAll: boolean) => void (listings += areAll ? 1 : 0),
+      setLink: (index: number, name: string | undefined) => void names.set(index, name),
+      setAddress() {},
+    } as unknown as Router;
+    const reader = makeFibReader(kernel, { router, clock: systemClock, log: silentLog, touch() {} });
+    const knows = (name: string) => [...names.values()].includes(name);
+    try {
+      await reader.start(254);
+      for (const round of [1, 2]) {
+        await run("ip", "-n", host, "link", "add", "cali7", "type", "veth", "peer", "name", "wl7");
+        await run("ip", "-n", host, "link", "set", "cali7", "up");
+        await run("ip", "-n", host, "route", "add", "172.17.8.7/32", "dev", "cali7");
+        await eventually("the link", () => Promise.resolve(knows("cali7")));
+        await run("ip", "-n", host, "link", "del", "cali7");
+        await eventually("its end", () => Promise.resolve(!knows("cali7") && !knows("wl7")));
+        assert.equal(gone.filter((text) => text === "172.17.8.7/32").length, round, "the kernel says nothing of it");
+      }
+      await run("ip", "-n", host, "link", "set", "eth0", "down");
+      await eventually("a listing", () => Promise.resolve(listings > 0));
+      assert.equal(listings, 1);
+    } finally {
+      reader.close();
+    }
+  }));
