@@ -236,6 +236,8 @@ function planChains(draft: Draft, before: KnownTable, { family, chains, sets }: 
   const isIntervalSet = (name: string) => sets.get(name)?.isInterval ?? false;
   for (const [name, chain] of chains) {
     const standing = before.chains.get(name);
+    // A lookup in a set of another shape has another text.
+    if (areAllChanged) contents.delete(chain);
     if (standing && !areAllChanged && isSameChain(family, standing, chain, isIntervalSet)) continue;
     const { base } = chain;
     if (standing) put(draft, "flushes", { op: "flush chain", family, chain: name });

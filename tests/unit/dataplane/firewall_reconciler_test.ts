@@ -315,3 +315,18 @@ Deno.test("nothing desired takes our tables away, and before anything is desired
   await reconciler.apply({ mayRemove: true });
   assert.deepEqual(await standing(), []);
 });
+
+Deno.test("a chain that looks into a concatenation stays the same after that set became one of intervals", async () => {
+  const { clock, reconciler, standing } = bench();
+  const key = ["ipv4_addr", "inet_proto", "inet_service"] as const;
+  const chain: Chain = { name: "a", rules: [rule([inSet(["ip daddr", "meta l4proto", "th dport"], "np")], [drop])] };
+  const plain: NamedSet = { name: "np", key, elements: new Set(["10.0.0.1 . tcp . 80"]) };
+  const intervals: NamedSet = { name: "np", key, isInterval: true, elements: new Set(["10.0.0.0/24 . tcp . 80-90"]) };
+  for (const set of [plain, intervals, plain]) {
+    reconciler.desire(table([chain], [set]));
+    await reconciler.apply({ mayRemove: true });
+    clock.advance(firewallResync);
+    assert.equal(await reconciler.apply({ mayRemove: true }), 0, "nothing differs when it is read again");
+    assert.deepEqual(await standing(), expected(table([chain], [set])));
+  }
+});
