@@ -9,6 +9,8 @@ export class AdjRibOut {
   #sources = new Uint16Array(1024);
   /** Prefixes that are told. */
   count = 0;
+  /** Of these, how many are each peer's own. */
+  #countBySource = new Int32Array(64);
 
   constructor(readonly store: AttributeStore) {}
 
@@ -22,22 +24,32 @@ export class AdjRibOut {
     return this.#sources[prefix] ?? 0;
   }
 
+  /** How many of the told prefixes are routes of the peer. */
+  countOf(source: number): number {
+    return this.#countBySource[source] ?? 0;
+  }
+
   put(prefix: number, set: number, source: number): void {
     if (prefix >= this.#sets.length) {
       const size = Math.max(this.#sets.length * 2, prefix + 1);
       this.#sets = resize(this.#sets, new Int32Array(size));
       this.#sources = resize(this.#sources, new Uint16Array(size));
     }
-    const old = this.#sets[prefix]!;
+    if (source >= this.#countBySource.length) {
+      this.#countBySource = resize(this.#countBySource, new Int32Array(source * 2));
+    }
+    const old = this.#sets[prefix]!, oldSource = this.#sources[prefix]!;
     if (set !== 0) {
       this.store.retain(set);
       this.count++;
+      this.#countBySource[source]!++;
     }
     this.#sets[prefix] = set;
     this.#sources[prefix] = source;
     if (old !== 0) {
       this.store.release(old);
       this.count--;
+      this.#countBySource[oldSource]!--;
     }
   }
 
@@ -53,6 +65,7 @@ export class AdjRibOut {
   clear(): void {
     this.each((prefix) => this.store.release(this.#sets[prefix]!));
     this.#sets.fill(0);
+    this.#countBySource.fill(0);
     this.count = 0;
   }
 }

@@ -4,7 +4,7 @@
  * Freed room is kept by size (rounded up to 8 octets) and used again for strings of that size.
  */
 export class Arena {
-  /** The buffer; replaced when it grows, so never keep a view across a `put`. */
+  /** The buffer; replaced when it grows, so never keep a view across a `take`. */
   bytes = new Uint8Array(65536);
   #end = 0;
   #live = 0;
@@ -15,14 +15,11 @@ export class Arena {
     return this.#live;
   }
 
-  /** Copies the first `length` octets in and returns where they are. */
-  put(source: Uint8Array, length: number): number {
+  /** Room for `length` octets, which the caller fills in `bytes`: where it begins. */
+  take(length: number): number {
     const room = length + 7 & ~7;
     this.#live += room;
-    const at = this.#free.get(room)?.pop() ?? this.#extend(room);
-    const bytes = this.bytes;
-    for (let i = 0; i < length; i++) bytes[at + i] = source[i]!;
-    return at;
+    return this.#free.get(room)?.pop() ?? this.#extend(room);
   }
 
   #extend(room: number): number {
@@ -43,12 +40,5 @@ export class Arena {
     const list = this.#free.get(room);
     if (list) list.push(at);
     else this.#free.set(room, [at]);
-  }
-
-  /** Whether the string at `at` has these octets (its length is known to be the same). */
-  equals(at: number, other: Uint8Array, length: number): boolean {
-    const bytes = this.bytes;
-    for (let i = 0; i < length; i++) if (bytes[at + i] !== other[i]) return false;
-    return true;
   }
 }

@@ -19,6 +19,8 @@ const HEADER = 3;
 /** Kinds 0 and 1 are our own form (4-octet AS numbers, ascending types), with and without a local preference. */
 const PLAIN_EXTERNAL: WireOptions = { ...PLAIN_INTERNAL, isInternal: false, peerAs: 0 };
 
+const NO_NEXT_HOP = new Uint8Array(0);
+
 /** The store; all numbers that it gives out are its own. */
 export class AttributeStore {
   readonly columns = new AttributeColumns();
@@ -38,9 +40,9 @@ export class AttributeStore {
   #next = 1;
   #size = 0;
   #serials = 0;
-  readonly #scratch = new Uint8Array(65536 + 64);
-  #scratchLength = 0;
-  #scratchHash = 0;
+  /** Length and hash of the entry that was looked up last. */
+  #wantedLength = 0;
+  #wantedHash = 0;
   #last: { id: number; serial: number; value: PathAttributes } | undefined;
 
   /** How many sets there are. */
@@ -77,11 +79,12 @@ export class AttributeStore {
    * in `fault`. `nextHop` is the one of MP_REACH; undefined means NEXT_HOP.
    */
   intern(kind: number, raw: Uint8Array, start: number, end: number, nextHop?: Uint8Array): number {
-    this.#fill(kind, raw, start, end, nextHop);
-    const found = this.#find();
+    const found = this.#find(kind, raw, start, end, nextHop);
     if (found !== 0) return found;
     const options = this.#kinds[kind] ?? PLAIN_INTERNAL;
-    if (scanPlain(raw, start, end, options, nextHop !== undefined, this.#row)) return this.#add();
+    if (scanPlain(raw, start, end, options, nextHop !== undefined, this.#row)) {
+      return this.#add(kind, raw, start, end, nextHop);
+    }
     const result = decodeAttributes(raw.subarray(start, end), options, nextHop);
     if (!result.ok) {
       this.fault = result.fault;
@@ -90,7 +93,7 @@ export class AttributeStore {
     // Discarded attributes are gone for good: the set is stored as it was understood.
     if (result.discarded.length > 0) return this.internValue(result.attributes);
     fillRow(this.#row, result.attributes);
-    return this.#add();
+    return this.#add(kind, raw, start, end, nextHop);
   }
 
   /** The set of a value, which must have a next hop. */
@@ -98,23 +101,22 @@ export class AttributeStore {
     const raw = encodeAttributes(attributes, PLAIN_INTERNAL);
     const { nextHop } = attributes;
     const kind = attributes.localPref === undefined ? 1 : 0;
-    this.#fill(kind, raw, 0, raw.length, nextHop?.length === 4 ? undefined : nextHop);
-    const found = this.#find();
+    const mpNextHop = nextHop?.length === 4 ? undefined : nextHop;
+    const found = this.#find(kind, raw, 0, raw.length, mpNextHop);
     if (found !== 0) return found;
     fillRow(this.#row, attributes);
-    return this.#add();
+    return this.#add(kind, raw, 0, raw.length, mpNextHop);
   }
 
   /** The set of octets in our own form that are known to be right; `like` is the set whose columns it shares. */
   internSpliced(raw: Uint8Array, length: number, nextHop: Uint8Array | undefined, isInternal: boolean): number {
     const kind = isInternal ? 0 : 1;
-    this.#fill(kind, raw, 0, length, nextHop);
-    const found = this.#find();
+    const found = this.#find(kind, raw, 0, length, nextHop);
     if (found !== 0) return found;
     if (!scanPlain(raw, 0, length, isInternal ? PLAIN_INTERNAL : PLAIN_EXTERNAL, nextHop !== undefined, this.#row)) {
       throw new Error("spliced attributes are not plain");
     }
-    return this.#add();
+    return this.#add(kind, raw, 0, length, nextHop);
   }
 
   /** The decoded value of a set; shared, never to be changed. */
@@ -179,42 +181,49 @@ export class AttributeStore {
     return this.#serial[id]!;
   }
 
-  #fill(kind: number, raw: Uint8Array, start: number, end: number, nextHop: Uint8Array | undefined): void {
-    const key = this.#scratch;
-    key[0] = kind >> 8;
-    key[1] = kind;
-    key[2] = nextHop === undefined ? 0 : nextHop.length;
-    let at = HEADER;
-    if (nextHop !== undefined) { for (let i = 0; i < nextHop.length; i++) key[at++] = nextHop[i]!; }
-    let hash = 0x811c9dc5;
-    for (let i = 0; i < at; i++) hash = Math.imul(hash ^ key[i]!, 0x01000193);
-    for (let i = start; i < end; i++) {
-      const octet = raw[i]!;
-      key[at++] = octet;
-      hash = Math.imul(hash ^ octet, 0x01000193);
-    }
-    this.#scratchLength = at;
-    this.#scratchHash = (hash ^ hash >>> 15) >>> 0;
-  }
-
-  #find(): number {
+  /** The set with that entry, 0 when there is none. */
+  #find(kind: number, raw: Uint8Array, start: number, end: number, nextHop: Uint8Array = NO_NEXT_HOP): number {
+    const length = this.#wantedLength = HEADER + nextHop.length + end - start;
+    let hash = kind << 8 | nextHop.length;
+    if (nextHop.length > 0) hash = hashOctets(hash, nextHop, 0, nextHop.length);
+    hash = hashOctets(hash, raw, start, end);
+    hash = this.#wantedHash = (hash ^ hash >>> 15) >>> 0;
     const mask = this.#slots.length - 1;
-    const length = this.#scratchLength, hash = this.#scratchHash;
     for (let slot = hash & mask;; slot = slot + 1 & mask) {
       const id = this.#slots[slot]!;
       if (id === 0) return 0;
-      if (this.#hash[id] === hash && this.#length[id] === length) {
-        if (this.#arena.equals(this.#offset[id]!, this.#scratch, length)) return id;
+      if (this.#hash[id] === hash && this.#length[id] === length && this.#is(id, kind, raw, start, end, nextHop)) {
+        return id;
       }
     }
   }
 
-  #add(): number {
+  /** Whether the set's entry, whose length is right, is this one. */
+  #is(id: number, kind: number, raw: Uint8Array, start: number, end: number, nextHop: Uint8Array): boolean {
+    const { bytes } = this.#arena;
+    let at = this.#offset[id]!;
+    if ((bytes[at]! << 8 | bytes[at + 1]!) !== kind || bytes[at + 2] !== nextHop.length) return false;
+    at += HEADER;
+    for (let i = 0; i < nextHop.length; i++) if (bytes[at++] !== nextHop[i]) return false;
+    for (let i = start; i < end; i++) if (bytes[at++] !== raw[i]) return false;
+    return true;
+  }
+
+  /** Makes a set of the entry that `#find` did not find, and of the row. */
+  #add(kind: number, raw: Uint8Array, start: number, end: number, nextHop: Uint8Array = NO_NEXT_HOP): number {
+    const offset = this.#arena.take(this.#wantedLength);
+    const { bytes } = this.#arena;
+    bytes[offset] = kind >> 8;
+    bytes[offset + 1] = kind;
+    bytes[offset + 2] = nextHop.length;
+    let at = offset + HEADER;
+    for (let i = 0; i < nextHop.length; i++) bytes[at++] = nextHop[i]!;
+    for (let i = start; i < end; i++) bytes[at++] = raw[i]!;
     const id = this.#free.pop() ?? this.#next++;
     if (id >= this.#hash.length) this.#grow();
-    this.#offset[id] = this.#arena.put(this.#scratch, this.#scratchLength);
-    this.#length[id] = this.#scratchLength;
-    this.#hash[id] = this.#scratchHash;
+    this.#offset[id] = offset;
+    this.#length[id] = this.#wantedLength;
+    this.#hash[id] = this.#wantedHash;
     this.#refs[id] = 0;
     this.#serial[id] = ++this.#serials;
     this.columns.set(id, this.#row);
@@ -268,4 +277,16 @@ export class AttributeStore {
     this.#refs = resize(this.#refs, new Int32Array(size));
     this.columns.grow(size);
   }
+}
+
+/** Four octets a step, since sets are long and each is hashed twice on its way through a reflector. */
+function hashOctets(hash: number, bytes: Uint8Array, start: number, end: number): number {
+  let at = start;
+  for (; at + 4 <= end; at += 4) {
+    const word = bytes[at]! | bytes[at + 1]! << 8 | bytes[at + 2]! << 16 | bytes[at + 3]! << 24;
+    hash = Math.imul(hash ^ word, 0x9e3779b1);
+    hash ^= hash >>> 15;
+  }
+  for (; at < end; at++) hash = Math.imul(hash ^ bytes[at]!, 0x01000193);
+  return hash;
 }

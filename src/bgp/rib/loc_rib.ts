@@ -110,16 +110,14 @@ export class LocRib {
       if (imported > 0) store.retain(imported);
       if (oldReceived > 0) store.release(oldReceived);
       if (oldImported > 0) store.release(oldImported);
-      paths.received[path] = received;
-      paths.attributes[path] = imported;
+      paths.setAttributes(path, received, imported);
       paths.reason[path] = reason;
       this.markDirty(prefix);
       return;
     }
     if (received > 0) store.retain(received);
     if (imported > 0) store.retain(imported);
-    paths.received[path] = received;
-    paths.attributes[path] = imported;
+    paths.setAttributes(path, received, imported);
     paths.reason[path] = reason;
     this.markDirty(prefix);
   }

@@ -33,6 +33,7 @@ export class PathTable {
   /** First path of each peer, -1 for none. */
   #peerHead: Int32Array = new Int32Array(64).fill(-1);
   #peerCount = new Int32Array(64);
+  #peerAccepted = new Int32Array(64);
   #free: number[] = [];
   #limit = 0;
   #size = 0;
@@ -73,6 +74,7 @@ export class PathTable {
       while (this.next[before] !== id) before = this.next[before]!;
       this.next[before] = next;
     }
+    this.setAttributes(id, 0, 0);
     const peer = this.peer[id]!, after = this.#peerNext[id]!, previous = this.#peerPrevious[id]!;
     if (after >= 0) this.#peerPrevious[after] = previous;
     if (previous >= 0) this.#peerNext[previous] = after;
@@ -92,6 +94,13 @@ export class PathTable {
     return -1;
   }
 
+  /** Sets the path's attributes, as received and as imported (0: refused); uses are the caller's to count. */
+  setAttributes(id: number, received: number, imported: number): void {
+    this.#peerAccepted[this.peer[id]!]! += (imported > 0 ? 1 : 0) - (this.attributes[id]! > 0 ? 1 : 0);
+    this.received[id] = received;
+    this.attributes[id] = imported;
+  }
+
   firstOf(peer: number): number {
     return this.#peerHead[peer] ?? -1;
   }
@@ -101,6 +110,10 @@ export class PathTable {
   countOf(peer: number): number {
     return this.#peerCount[peer] ?? 0;
   }
+  /** How many of the peer's paths the import filter let pass. */
+  acceptedOf(peer: number): number {
+    return this.#peerAccepted[peer] ?? 0;
+  }
 
   #growPeers(peer: number): void {
     const size = Math.max(this.#peerHead.length * 2, peer + 1);
@@ -108,6 +121,7 @@ export class PathTable {
     heads.set(this.#peerHead);
     this.#peerHead = heads;
     this.#peerCount = resize(this.#peerCount, new Int32Array(size));
+    this.#peerAccepted = resize(this.#peerAccepted, new Int32Array(size));
   }
 
   #grow(): void {

@@ -28,7 +28,8 @@ export class PrefixTable {
   class: Uint16Array;
   /** Number of the installed or wanted set of FIB next hops, 0 for none. */
   fib: Int32Array;
-  #slots = new Int32Array(4096);
+  /** Pairs: number + 1 (0 for none) and hash, so that a look touches a column only where the prefix is. */
+  #slots = new Int32Array(2 * 4096);
   #free: number[] = [];
   #next = 0;
   #size = 0;
@@ -62,17 +63,23 @@ export class PrefixTable {
 
   /** The prefix's number, -1 when it is not there. */
   find(w0: number, w1: number, w2: number, w3: number, length: number): number {
+    return this.#look(w0, w1, w2, w3, length, this.#hash(w0, w1, w2, w3, length));
+  }
+
+  #look(w0: number, w1: number, w2: number, w3: number, length: number, hash: number): number {
     const slots = this.#slots, mask = slots.length - 1;
-    for (let slot = this.#hash(w0, w1, w2, w3, length) & mask;; slot = slot + 1 & mask) {
+    for (let slot = hash << 1 & mask;; slot = slot + 2 & mask) {
       const id = slots[slot]! - 1;
       if (id < 0) return -1;
-      if (this.w0[id] === w0 && this.length[id] === length && (!this.isV6 || this.#equals(id, w1, w2, w3))) return id;
+      if (slots[slot + 1] !== hash || this.w0[id] !== w0 || this.length[id] !== length) continue;
+      if (!this.isV6 || this.#equals(id, w1, w2, w3)) return id;
     }
   }
 
   /** The prefix's number, made when it is new: then `head` and `best` are -1, the rest 0. */
   intern(w0: number, w1: number, w2: number, w3: number, length: number): number {
-    const found = this.find(w0, w1, w2, w3, length);
+    const hash = this.#hash(w0, w1, w2, w3, length);
+    const found = this.#look(w0, w1, w2, w3, length, hash);
     if (found >= 0) return found;
     const id = this.#free.pop() ?? this.#next++;
     if (id >= this.capacity) this.#grow();
@@ -89,22 +96,21 @@ export class PrefixTable {
     this.class[id] = 0;
     this.fib[id] = 0;
     this.#size++;
-    if (this.#size * 2 > this.#slots.length) this.#rehash();
-    else this.#place(id);
+    if (this.#size * 4 > this.#slots.length) this.#rehash();
+    place(this.#slots, id, hash);
     return id;
   }
 
   /** Takes the prefix out; its number may be given to another one. */
   remove(id: number): void {
     const slots = this.#slots, mask = slots.length - 1;
-    let hole = this.#hashOf(id) & mask;
-    while (slots[hole] !== id + 1) hole = hole + 1 & mask;
-    for (let next = hole + 1 & mask;; next = next + 1 & mask) {
-      const other = slots[next]!;
-      if (other === 0) break;
-      const home = this.#hashOf(other - 1) & mask;
+    let hole = this.#hashOf(id) << 1 & mask;
+    while (slots[hole] !== id + 1) hole = hole + 2 & mask;
+    for (let next = hole + 2 & mask; slots[next] !== 0; next = next + 2 & mask) {
+      const home = slots[next + 1]! << 1;
       if ((next - home & mask) >= (next - hole & mask)) {
-        slots[hole] = other;
+        slots[hole] = slots[next]!;
+        slots[hole + 1] = slots[next + 1]!;
         hole = next;
       }
     }
@@ -153,19 +159,15 @@ export class PrefixTable {
       hash = mix(hash ^ (length > 64 ? w1 : 0));
       hash = mix(hash ^ (length > 96 ? w2 : 0));
     }
-    return (mix(hash ^ last >>> host >>> 3) << 3) + (last >>> host & 7);
-  }
-
-  #place(id: number): void {
-    const slots = this.#slots, mask = slots.length - 1;
-    let slot = this.#hashOf(id) & mask;
-    while (slots[slot] !== 0) slot = slot + 1 & mask;
-    slots[slot] = id + 1;
+    return (mix(hash ^ last >>> host >>> 3) << 3) + (last >>> host & 7) | 0;
   }
 
   #rehash(): void {
-    this.#slots = new Int32Array(this.#slots.length * 2);
-    for (let id = 0; id < this.#next; id++) if (this.length[id] !== 255) this.#place(id);
+    const old = this.#slots, slots = new Int32Array(old.length * 2);
+    for (let slot = 0; slot < old.length; slot += 2) {
+      if (old[slot] !== 0) place(slots, old[slot]! - 1, old[slot + 1]!);
+    }
+    this.#slots = slots;
   }
 
   #grow(): void {
@@ -188,6 +190,14 @@ function mix(word: number): number {
   word = Math.imul(word ^ word >>> 16, 0x85ebca6b);
   word = Math.imul(word ^ word >>> 13, 0xc2b2ae35);
   return word ^ word >>> 16;
+}
+
+function place(slots: Int32Array, id: number, hash: number): void {
+  const mask = slots.length - 1;
+  let slot = hash << 1 & mask;
+  while (slots[slot] !== 0) slot = slot + 2 & mask;
+  slots[slot] = id + 1;
+  slots[slot + 1] = hash;
 }
 
 function putWord(out: Uint8Array, at: number, word: number): void {

@@ -584,12 +584,9 @@ export class RouterCore implements Router {
   counts(id: PeerId): PeerCounts {
     let accepted = 0, advertised = 0;
     for (const family of FAMILIES) {
-      const { paths } = this.ribs[family];
-      for (let path = paths.firstOf(id); path >= 0; path = paths.nextOf(path)) {
-        if (paths.attributes[path]! > 0) accepted++;
-      }
+      accepted += this.ribs[family].paths.acceptedOf(id);
       const out = this.peers[id]?.exporter?.group.out[family];
-      out?.each((prefix) => advertised += out.source(prefix) === id ? 0 : 1);
+      if (out) advertised += out.count - out.countOf(id);
     }
     return { received: this.#received(id), accepted, advertised };
   }
