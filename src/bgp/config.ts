@@ -71,10 +71,20 @@ export interface PeerConfig {
   readonly bfdTimes?: BfdConfig;
   /** Ends the session when the peer announces more. */
   readonly maxPrefixes?: number;
+  /** Warns when the peer announces this share of `maxPrefixes`, in percent; absent means 75. */
+  readonly maxPrefixesWarning?: number;
+  /** Seconds until a session that was ended for `maxPrefixes` starts again, 0 for not by itself; absent means after IdleHold. */
+  readonly maxPrefixesRestart?: number;
   /** An unnumbered peer: found by router advertisements on this interface. */
   readonly interface?: string;
   /** Our role towards the peer (RFC 9234). */
   readonly role?: PeerRole;
+  /** No session with a peer that announces no role. */
+  readonly isRoleStrict?: boolean;
+  /** The administrator's words for a peer that is shut down (RFC 9003); absent means that it is not. */
+  readonly shutdown?: string;
+  /** Seconds in Idle after the first failure; doubles while sessions keep failing. */
+  readonly idleHold?: number;
   /** A peer that Calico's rules apply to; false passes every route both ways (a pure reflector). */
   readonly hasCalicoRules: boolean;
 }

@@ -7,6 +7,7 @@
 
 import type { RouteQuery, RouteRow } from "../bgp/rib/interface.ts";
 import type { SpeakerConfig } from "../bgp/config.ts";
+import type { CapabilityRow } from "../bgp/show/capabilities.ts";
 import type { LogLevel } from "../lib/log.ts";
 
 /** A question to the speaker. */
@@ -54,6 +55,23 @@ export interface PeerStatus {
   readonly families: readonly number[];
   /** Messages by type: open, update, notification, keepalive, refresh. */
   readonly messages: { readonly received: readonly number[]; readonly sent: readonly number[] };
+  /** How often the session has been Established. */
+  readonly sessions?: number;
+  /** Seconds; null while there is no session. */
+  readonly timers?: {
+    readonly hold: number | null;
+    readonly keepalive: number | null;
+    /** Since octets came last. */
+    readonly heardAgo: number | null;
+    readonly connectRetry: number;
+    readonly idleHold: number;
+  };
+  readonly prefixLimit?: { readonly limit: number; readonly isNear: boolean } | null;
+  /** Who announced which capability, and which are in use; empty while there is no session. */
+  readonly capabilities?: readonly CapabilityRow[];
+  /** Ends of the connection, "192.0.2.1:179". */
+  readonly local?: string | null;
+  readonly remote?: string | null;
   /** The BFD session beside it; null where none is asked for. */
   readonly bfd?: BfdStatus | null;
 }

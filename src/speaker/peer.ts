@@ -7,12 +7,13 @@
  */
 
 import type { PeerConfig, SpeakerConfig } from "../bgp/config.ts";
-import type { TimerName } from "../bgp/fsm/state.ts";
+import { DEFAULT_TIMES, type TimerName } from "../bgp/fsm/state.ts";
 import type { Negotiated } from "../bgp/fsm/negotiate.ts";
 import type { PeerId, Router, SessionFacts } from "../bgp/rib/interface.ts";
 import { confirmedFamilies, keptFamilies, restartCapabilities } from "../bgp/session/graceful_restart.ts";
 import { Session } from "../bgp/session/session.ts";
-import type { Transport, TransportSink } from "../bgp/transport.ts";
+import { capabilityTable } from "../bgp/show/capabilities.ts";
+import type { Endpoint, Transport, TransportSink } from "../bgp/transport.ts";
 import {
   HEADER_LENGTH,
   IPV4_UNICAST,
@@ -43,6 +44,7 @@ const ALL_FAMILIES = IPV4_UNICAST | IPV6_UNICAST;
 const FAULT_LOG_INTERVAL = 60_000;
 const CEASE = 6;
 const MAX_PREFIXES = 1;
+const WARN_PERCENT = 75;
 
 /** What a peer needs of the speaker around it. */
 export interface PeerSurroundings {
@@ -99,6 +101,8 @@ export function makePeer(initial: PeerConfig, speaker: SpeakerConfig, around: Pe
   /** Families whose paths of an earlier session are still waiting for the peer to confirm them. */
   let stale = 0;
   let isClosed = false;
+  let isWarned = false;
+  let sessions = 0;
   let sweepTimer: Cancel | undefined;
   let heardEndOfRib = 0;
   let upSince = 0;
@@ -146,6 +150,17 @@ export function makePeer(initial: PeerConfig, speaker: SpeakerConfig, around: Pe
     log.warn("An UPDATE has errors", { kind, reason, faults });
   };
 
+  /** The prefix limit: a warning on the way there, the end of the session beyond it. */
+  const watchLimit = (prefixes: number, isOver: boolean) => {
+    const { maxPrefixes: limit = 0, maxPrefixesWarning: percent = WARN_PERCENT, maxPrefixesRestart: restart } = config;
+    const isNear = prefixes * 100 >= limit * percent;
+    if (isNear && !isWarned) log.warn("The peer is near its limit of prefixes", { prefixes, limit });
+    isWarned = isNear;
+    if (!isOver) return;
+    const wait = restart === undefined ? undefined : restart === 0 ? Infinity : restart * 1000;
+    queueMicrotask(() => session.reset(CEASE, MAX_PREFIXES, `more than ${limit} prefixes`, undefined, wait));
+  };
+
   const session: Session = new Session(fsmConfigFor(initial, speaker), {
     now: () => clock.monotonic(),
     random: around.random,
@@ -186,6 +201,8 @@ export function makePeer(initial: PeerConfig, speaker: SpeakerConfig, around: Pe
         keepsStale: stale,
       });
       notification = undefined;
+      isWarned = false;
+      sessions++;
       link = {
         id,
         local: transport.local,
@@ -230,10 +247,7 @@ export function makePeer(initial: PeerConfig, speaker: SpeakerConfig, around: Pe
         if (stale === 0) sweepTimer?.();
         around.restart.heard();
       }
-      if (result.isOverLimit) {
-        const limit = `more than ${config.maxPrefixes} prefixes`;
-        queueMicrotask(() => session.reset(CEASE, MAX_PREFIXES, limit));
-      }
+      if (result.prefixes !== undefined) watchLimit(result.prefixes, result.isOverLimit === true);
       return result.fault?.kind === "reset" ? result.fault : undefined;
     },
     refresh({ family, subtype }) {
@@ -321,11 +335,17 @@ export function makePeer(initial: PeerConfig, speaker: SpeakerConfig, around: Pe
         advertised: counts?.advertised ?? 0,
         lastError: fsm.lastError ?? null,
         rrClient: config.rrClient,
-        reason: fsm.reason,
+        reason: initial.shutdown === undefined ? fsm.reason : shutdownText(initial.shutdown),
         routerId: negotiated ? formatRouterId(negotiated.peerId) : null,
         holdTime: negotiated ? negotiated.holdTime : null,
         families: negotiated ? familyNumbers(negotiated.wire.families) : [],
         messages: { received: session.counts.received.slice(1), sent: session.counts.sent.slice(1) },
+        sessions,
+        timers: timersNow(),
+        prefixLimit: config.maxPrefixes === undefined ? null : { limit: config.maxPrefixes, isNear: isWarned },
+        capabilities: negotiated ? capabilityTable(session.fsm.config.local.capabilities, negotiated.peer) : [],
+        local: link ? endpointText(link.local) : null,
+        remote: link ? endpointText(link.remote) : null,
       };
     },
     get restartState() {
@@ -345,7 +365,15 @@ export function makePeer(initial: PeerConfig, speaker: SpeakerConfig, around: Pe
       timers.clear();
     },
   };
-  session.start();
+  const timersNow = () => ({
+    hold: negotiated?.holdTime ?? null,
+    keepalive: negotiated?.keepaliveTime ?? null,
+    heardAgo: session.heard === undefined ? null : Math.round(clock.monotonic() - session.heard) / 1000,
+    connectRetry: DEFAULT_TIMES.connectRetryMax / 1000,
+    idleHold: session.fsm.config.idleHold / 1000,
+  });
+
+  if (initial.shutdown === undefined) session.start();
   return peer;
 }
 
@@ -355,6 +383,14 @@ function withHeader(type: number, body: Uint8Array): Uint8Array {
   putHeader(message, 0, message.length, type);
   message.set(body, HEADER_LENGTH);
   return message;
+}
+
+function shutdownText(words: string): string {
+  return words === "" ? "shut down by the administrator" : `shut down by the administrator: "${words}"`;
+}
+
+function endpointText({ address, port }: Endpoint): string {
+  return address.length === 4 ? `${addressText(address)}:${port}` : `[${addressText(address)}]:${port}`;
 }
 
 function familyNumbers(mask: number): number[] {

@@ -8,7 +8,7 @@
 
 import type { PeerConfig, SpeakerConfig } from "../bgp/config.ts";
 import type { SessionFacts } from "../bgp/rib/interface.ts";
-import { CEASE_CONFIG_CHANGE, CEASE_DECONFIGURED } from "../bgp/wire/notification.ts";
+import { CEASE_CONFIG_CHANGE, CEASE_DECONFIGURED, CEASE_SHUTDOWN } from "../bgp/wire/notification.ts";
 import { SyscallError } from "../linux/libc.ts";
 import { type Accepted, adoptTcp, connectTcp, refuseTcp, setHops } from "../linux/tcp_socket.ts";
 import { addressText, makePeer, type Peer, type PeerSurroundings } from "./peer.ts";
@@ -76,7 +76,8 @@ export function makePeers(around: Around): Peers {
       for (const [name, { peer, key }] of peers) {
         const next = wanted.get(name);
         if (next && sessionKey(next, config) === key) continue;
-        peer.close(next ? CEASE_CONFIG_CHANGE : CEASE_DECONFIGURED);
+        if (next?.shutdown !== undefined) peer.close(CEASE_SHUTDOWN, next.shutdown);
+        else peer.close(next ? CEASE_CONFIG_CHANGE : CEASE_DECONFIGURED);
         peers.delete(name);
       }
     },

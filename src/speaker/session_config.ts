@@ -50,6 +50,7 @@ export function fsmConfigFor(peer: PeerConfig, config: SpeakerConfig): FsmConfig
   return {
     ...DEFAULT_TIMES,
     isPassive: peer.passive,
+    ...(peer.idleHold === undefined ? {} : { idleHold: peer.idleHold * 1000 }),
     local: {
       as: peer.localAs,
       id: parseRouterId(config.routerId),
@@ -59,6 +60,7 @@ export function fsmConfigFor(peer: PeerConfig, config: SpeakerConfig): FsmConfig
       isConfederation: false,
       capabilities: capabilitiesFor(peer, config),
       mustBeginWithPeerAs: false,
+      ...(peer.isRoleStrict ? { isRoleStrict: true } : {}),
     },
   };
 }
@@ -77,5 +79,13 @@ export function tcpOptionsFor(peer: PeerConfig): TcpOptions {
 /** Equal keys mean that a running session can stay. */
 export function sessionKey(peer: PeerConfig, config: SpeakerConfig): string {
   const { name: _name, ...fsm } = { name: peer.name, ...fsmConfigFor(peer, config) };
-  return JSON.stringify([peer.address, peer.port, peer.interface, peer.gracefulRestartTime, fsm, tcpOptionsFor(peer)]);
+  return JSON.stringify([
+    peer.address,
+    peer.port,
+    peer.interface,
+    peer.gracefulRestartTime,
+    peer.shutdown,
+    fsm,
+    tcpOptionsFor(peer),
+  ]);
 }

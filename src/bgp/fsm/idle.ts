@@ -11,9 +11,11 @@ export function stepIdle(fsm: Fsm, event: Event): Step {
     case "start":
       return fsm.isStarted ? stay(fsm) : tryConnecting({ ...fsm, isStarted: true }, "started");
     case "timer":
-      return event.timer === "idleHold" && fsm.isStarted ? tryConnecting(fsm, "trying again") : stay(fsm);
+      return event.timer === "idleHold" && fsm.isStarted
+        ? tryConnecting({ ...fsm, isHeld: false }, "trying again")
+        : stay(fsm);
     case "accepted":
-      if (fsm.isStarted && fsm.failures <= LENIENT_FAILURES) {
+      if (fsm.isStarted && !fsm.isHeld && fsm.failures <= LENIENT_FAILURES) {
         return beginOpen(fsm, { id: event.id, isOutgoing: false, isUp: true, isOpenSent: false }, "peer connected");
       }
       return stay(fsm, close(event.id));

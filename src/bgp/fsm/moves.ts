@@ -156,16 +156,18 @@ export interface Failure {
   readonly how: DownReason;
   /** Sent on the primary before it is closed, if our OPEN is out. */
   readonly send?: Notification;
+  /** Milliseconds in Idle instead of IdleHold. */
+  readonly wait?: number;
 }
 
 /** Closes everything and rests in Idle; IdleHold damps the next start (RFC 4271 8.1.1, DampPeerOscillations). */
 export function fail(fsm: Fsm, failure: Failure): Step {
   const failures = fsm.failures + 1;
-  const wait = backOff(fsm.config.idleHold, fsm.config.idleHoldMax, failures - 1);
+  const wait = failure.wait ?? backOff(fsm.config.idleHold, fsm.config.idleHoldMax, failures - 1);
   const step = idle(fsm, failure);
   return {
-    fsm: { ...step.fsm, failures, lastError: failure.reason },
-    effects: [...step.effects, timer("idleHold", wait)],
+    fsm: { ...step.fsm, failures, lastError: failure.reason, isHeld: failure.wait !== undefined },
+    effects: wait === Infinity ? step.effects : [...step.effects, timer("idleHold", wait, failure.wait === undefined)],
   };
 }
 
@@ -243,10 +245,10 @@ export function resetSession(fsm: Fsm, event: Extract<Event, { type: "reset" }>)
   const send = { code: event.code, subcode: event.subcode, data };
   const reason = `${describeNotification(send)} sent: ${event.reason}`;
   const isHard = event.code === ERR_CEASE && event.subcode === CEASE_MAX_PREFIXES;
-  return fail(
-    fsm,
-    isHard ? { reason, how: "hard", send: hardReset(fsm, send) } : { reason, how: "notification", send },
-  );
+  const failure = isHard
+    ? { reason, how: "hard" as const, send: hardReset(fsm, send) }
+    : { reason, how: "notification" as const, send };
+  return fail(fsm, { ...failure, wait: event.wait });
 }
 
 /** The NOTIFICATION as one that keeps no routes, where a plain one would (RFC 8538 section 3). */

@@ -76,6 +76,8 @@ export interface Fsm {
   readonly attempts: number;
   /** Sessions that failed in a row, for damping. */
   readonly failures: number;
+  /** Idle for a time that was asked for: the peer cannot come back by itself before. */
+  readonly isHeld?: boolean;
   /** Why the machine is in this state. */
   readonly reason: string;
   /** The last error, kept while a new session is tried; undefined when there was none. */
@@ -94,6 +96,8 @@ export type Event =
     readonly subcode: number;
     readonly reason: string;
     readonly words?: string;
+    /** Milliseconds in Idle instead of IdleHold; Infinity stays there until the next reset or start. */
+    readonly wait?: number;
   }
   | { readonly type: "timer"; readonly timer: TimerName }
   /** An outgoing connection is up. */

@@ -243,6 +243,7 @@ function withRules(
 function common(annotations: PeerAnnotations, family: AddressFamily, restartTime: string | undefined) {
   const seconds = restartTime === undefined ? undefined : parseDuration(restartTime);
   const { passwordFile, maxPrefixes, interface: name, role, addPaths = "both" } = annotations;
+  const { isRoleStrict, maxPrefixesWarning, maxPrefixesRestart, idleHold, shutdown } = annotations;
   return {
     families: [family],
     holdTime: annotations.holdTime ?? DEFAULT_HOLD_TIME,
@@ -255,6 +256,11 @@ function common(annotations: PeerAnnotations, family: AddressFamily, restartTime
     ...(maxPrefixes === undefined ? {} : { maxPrefixes }),
     ...(name === undefined ? {} : { interface: name }),
     ...(role === undefined ? {} : { role }),
+    ...(isRoleStrict === undefined ? {} : { isRoleStrict }),
+    ...(maxPrefixesWarning === undefined ? {} : { maxPrefixesWarning }),
+    ...(maxPrefixesRestart === undefined ? {} : { maxPrefixesRestart }),
+    ...(idleHold === undefined ? {} : { idleHold }),
+    ...(shutdown === undefined ? {} : { shutdown }),
     // Calico's BIRD has "add paths on" on every session.
     ...(addPaths === "off" ? {} : { addPaths }),
   };

@@ -10,7 +10,7 @@
 
 import type { Cidr } from "../../lib/cidr.ts";
 import { Ip } from "../../lib/ip.ts";
-import type { NextHopMode } from "../config.ts";
+import type { NextHopMode, PeerRole } from "../config.ts";
 import type { Policy } from "../filter/calico.ts";
 import type { RouteDraft } from "../filter/draft.ts";
 import { type PathAttributes, prependAs } from "../wire/attributes.ts";
@@ -37,6 +37,8 @@ export interface ExportFacts {
   readonly self4: Uint8Array;
   readonly self6: Uint8Array;
   readonly isExtendedNextHop: boolean;
+  /** Our role towards them (RFC 9234). */
+  readonly role?: PeerRole;
   /** The node's network that the peer is on; undefined when it is on none. */
   readonly shared: Cidr | undefined;
 }
@@ -82,6 +84,11 @@ export function exportSet(
     if (spliced !== 0) return spliced;
   }
   const attributes = draft.attributes;
+  if (
+    attributes.otc !== undefined && (facts.role === "customer" || facts.role === "peer" || facts.role === "rs-client")
+  ) {
+    return "only for customers (RFC 9234)";
+  }
   const self = selfNextHop(facts, family);
   const isSelf = origin.isLocal || facts.nextHopMode === "self" ||
     !facts.isInternal && facts.nextHopMode !== "keep" && !isThirdParty(facts, origin, attributes.nextHop);
@@ -101,6 +108,7 @@ export function exportSet(
   return store.internValue({
     ...common,
     asPath: prependAs(withoutConfederation(attributes), [facts.localAs]),
+    otc: attributes.otc ?? (isDownwards(facts.role) ? facts.localAs : undefined),
     localPref: undefined,
     med: origin.isLocal ? attributes.med : undefined,
     originatorId: undefined,
@@ -111,6 +119,11 @@ export function exportSet(
 function isThirdParty({ shared }: ExportFacts, origin: PathOrigin, nextHop: Uint8Array | undefined): boolean {
   if (shared === undefined || !origin.isInternal || nextHop === undefined) return false;
   return shared.contains(Ip.fromBytes(nextHop.length === 32 ? nextHop.subarray(0, 16) : nextHop));
+}
+
+/** To customers, peers and clients of a route server: they must not tell it to their providers. */
+function isDownwards(role: PeerRole | undefined): boolean {
+  return role === "provider" || role === "peer" || role === "rs";
 }
 
 function withoutConfederation({ asPath }: PathAttributes): PathAttributes["asPath"] {

@@ -1,10 +1,11 @@
 /**
- * From a peer to the Loc-RIB: loop checks and the import filter (RFC 4271 9.1.2, RFC 4456 8).
+ * From a peer to the Loc-RIB: loop and leak checks and the import filter (RFC 4271 9.1.2, RFC 4456 8, RFC 9234 5).
  *
  * Peers of equal policy share one importer and its cache, so a set of attributes is checked once however many prefixes
  * and peers announce it. Refused paths stay in the Adj-RIB-In, so that a change of policy needs no refresh.
  */
 
+import type { PeerRole } from "../config.ts";
 import type { Policy } from "../filter/calico.ts";
 import type { RouteDraft } from "../filter/draft.ts";
 import * as c from "../wire/constants.ts";
@@ -22,6 +23,9 @@ export interface ImportFacts {
   readonly clusterId: number;
   /** eBGP: a path that is being shut down gets the lowest preference (RFC 8326). */
   readonly isExternal: boolean;
+  /** Our role towards the peer, and its AS (RFC 9234); absent inside of the AS and where none is configured. */
+  readonly role?: PeerRole;
+  readonly peerAs: number;
 }
 
 /** One import policy in one family. */
@@ -54,11 +58,18 @@ export class Importer {
   #run(set: number, prefixClass: number, interfaceName: () => string | undefined): number {
     if (this.#isLoop(set)) return -Reason.Loop;
     const isLeaving = this.facts.isExternal && (this.store.columns.flags[set]! & HAS_GRACEFUL_SHUTDOWN) !== 0;
-    if (!this.policy && !isLeaving) return set;
+    const role = this.facts.role;
+    const otc = role === undefined || (this.store.columns.flags[set]! & IS_PLAIN) !== 0
+      ? undefined
+      : this.store.decode(set).otc;
+    if (otc !== undefined && isLeak(role, otc, this.facts.peerAs)) return -Reason.Leak;
+    const isOtcMissing = otc === undefined && (role === "customer" || role === "peer" || role === "rs-client");
+    if (!this.policy && !isLeaving && !isOtcMissing) return set;
     const draft = this.draft.begin(set, prefixClass, "peer");
     draft.interfaceName = interfaceName();
     if (this.policy?.(draft) !== undefined) return REFUSED;
     if (isLeaving) draft.localPref = 0;
+    if (isOtcMissing) draft.attributes = { ...draft.attributes, otc: this.facts.peerAs };
     return draft.isChanged ? this.store.internValue(draft.attributes) : set;
   }
 
@@ -71,6 +82,11 @@ export class Importer {
     if (columns.pathLength[set] === 0) return false;
     return ownAsCount(store, set, facts.localAs) > facts.allowLocalAs;
   }
+}
+
+/** A route that is only for customers comes from a customer, or from a peer that is not the one that said so. */
+function isLeak(role: PeerRole | undefined, otc: number, peerAs: number): boolean {
+  return role === "provider" || role === "rs" || role === "peer" && otc !== peerAs;
 }
 
 /** What `setFor` gives when the filter refused: -1 would mean "not known" to the cache. */

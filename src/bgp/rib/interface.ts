@@ -85,6 +85,8 @@ export interface ReceiveResult {
   readonly endOfRib: number;
   /** More paths than `maxPrefixes` allows: the session is to be ended with Cease/1. */
   readonly isOverLimit?: boolean;
+  /** How many paths the peer has, where `maxPrefixes` is set. */
+  readonly prefixes?: number;
 }
 
 /** One row of `bgp routes`; the JSON shape is the contract's. */

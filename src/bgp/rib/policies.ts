@@ -47,6 +47,8 @@ export class Policies {
       routerId: quad(config.routerId),
       clusterId: clusterIdOf(config, peer),
       isExternal: !session.wire.isInternal && !session.wire.isConfederation,
+      ...(peer.role && !session.wire.isInternal ? { role: peer.role } : {}),
+      peerAs: peer.role && !session.wire.isInternal ? session.wire.peerAs : 0,
     };
     const key = JSON.stringify([facts, peer.importFilters, peer.isSameAs]);
     const known = this.#importers.get(key);

@@ -134,5 +134,6 @@ function hasPathId(peer: PeerState, family: 0 | 1): boolean {
 
 /** What a path keeps of the import's result. */
 export function reasonOf(result: number): Reason {
-  return result > 0 ? Reason.Best : result === -Reason.Loop ? Reason.Loop : Reason.Refused;
+  if (result > 0) return Reason.Best;
+  return result === -Reason.Loop || result === -Reason.Leak ? -result : Reason.Refused;
 }

@@ -105,9 +105,14 @@ export class Session {
     this.#step({ type: "stop", subcode, words, isSilent });
   }
 
-  /** Ends the session with a NOTIFICATION and starts again after IdleHold. */
-  reset(code: number, subcode: number, reason: string, words?: string): void {
-    this.#step({ type: "reset", code, subcode, reason, words });
+  /** Ends the session with a NOTIFICATION and starts again after IdleHold, or after `wait` milliseconds. */
+  reset(code: number, subcode: number, reason: string, words?: string, wait?: number): void {
+    this.#step({ type: "reset", code, subcode, reason, words, wait });
+  }
+
+  /** When octets of the Established session came last, by the edge's clock; undefined when there is none. */
+  get heard(): number | undefined {
+    return this.#established?.heard;
   }
 
   /** Takes an incoming connection; `adopt` makes the transport for the sink, or the connection is refused unheard. */

@@ -73,6 +73,16 @@ export interface PeerAnnotations {
   readonly interface?: string;
   /** RFC 9234 role of this side. */
   readonly role?: BgpRole;
+  /** No session with a peer that announces no role. */
+  readonly isRoleStrict?: boolean;
+  /** Percent of `maxPrefixes` at which a warning is logged. */
+  readonly maxPrefixesWarning?: number;
+  /** Seconds until a session that was ended for `maxPrefixes` starts again; 0: not by itself. */
+  readonly maxPrefixesRestart?: number;
+  /** Seconds in Idle after a first failure. */
+  readonly idleHold?: number;
+  /** The session is shut down; the words are told to the peer (RFC 9003). */
+  readonly shutdown?: string;
   /** ADD-PATH that is offered (RFC 7911). */
   readonly addPaths?: AddPathsWish;
 }
@@ -95,6 +105,11 @@ export const PEER_ANNOTATIONS = [
   "tortie/interface",
   "tortie/role",
   "tortie/add-paths",
+  "tortie/role-strict",
+  "tortie/max-prefixes-warning",
+  "tortie/max-prefixes-restart",
+  "tortie/idle-hold",
+  "tortie/shutdown",
 ] as const;
 
 /** The annotations of the default BGPConfiguration that are about the fleet's speakers and not about sessions. */
@@ -136,6 +151,11 @@ export function peerAnnotations(annotations: LabelMap | undefined): PeerAnnotati
     passive: flag(text("tortie/passive")),
     interface: text("tortie/interface"),
     role: BGP_ROLES.find((role) => role === text("tortie/role")),
+    isRoleStrict: flag(text("tortie/role-strict")),
+    maxPrefixesWarning: number(text("tortie/max-prefixes-warning")),
+    maxPrefixesRestart: number(text("tortie/max-prefixes-restart")),
+    idleHold: number(text("tortie/idle-hold")),
+    shutdown: annotations?.["tortie/shutdown"],
     addPaths: ADD_PATHS.find((wish) => wish === text("tortie/add-paths")),
   };
   return Object.fromEntries(Object.entries(all).filter(([, value]) => value !== undefined));

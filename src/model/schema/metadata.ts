@@ -7,7 +7,13 @@ import { z } from "zod";
 import { kindEntry } from "../kinds.ts";
 import { nearest } from "../nearest.ts";
 import { BFD_HINT, parseBfd } from "../resources/bfd.ts";
-import { ADD_PATHS, BGP_ROLES, parseStation, PEER_ANNOTATIONS, SPEAKER_ANNOTATIONS } from "../resources/bgp_configuration.ts";
+import {
+  ADD_PATHS,
+  BGP_ROLES,
+  parseStation,
+  PEER_ANNOTATIONS,
+  SPEAKER_ANNOTATIONS,
+} from "../resources/bgp_configuration.ts";
 import type { Kind } from "../resources/mod.ts";
 import { DEFAULT_ALLOW_PROFILE } from "../resources/profile.ts";
 import {
@@ -100,6 +106,14 @@ const CHECKS: Readonly<Record<typeof ANNOTATIONS[number], (value: string) => str
     BGP_ROLES.some((role) => role === value) ? undefined : `one of ${BGP_ROLES.join(", ")} (RFC 9234)`,
   "tortie/add-paths": (value) =>
     ADD_PATHS.some((wish) => wish === value) ? undefined : `one of ${ADD_PATHS.join(", ")} (RFC 7911)`,
+  "tortie/role-strict": flag,
+  "tortie/max-prefixes-warning": (value) =>
+    /^[1-9][0-9]?$|^100$/.test(value) ? undefined : "percent of tortie/max-prefixes: 1 to 100",
+  "tortie/max-prefixes-restart": (value) =>
+    /^[0-9]{1,6}$/.test(value) ? undefined : "seconds until the session is tried again; 0: not by itself",
+  "tortie/idle-hold": (value) => /^[1-9][0-9]{0,3}$/.test(value) ? undefined : "seconds: 1 to 9999",
+  "tortie/shutdown": (value) =>
+    new TextEncoder().encode(value).length <= 255 ? undefined : "words for the peer: at most 255 octets (RFC 9003)",
   "tortie/bmp": (value) =>
     parseStation(value)
       ? undefined
