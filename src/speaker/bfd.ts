@@ -3,9 +3,9 @@
  *
  *   datagram -> decode -> GTSM -> by our discriminator, else by addresses -> step -> packets, "lost" -> the BGP session's end
  *
- * It runs in the speaker's thread, so nothing that the node computes holds a packet up. Before a peer is called silent, what
- * waits in the sockets is read: a thread that was busy must not take its own lateness for the peer's. A session that is not
- * wanted any more says AdminDown for a while, so that the peer does not take that for a failure.
+ * It runs in a thread of its own (`bfd_thread.ts`), so no table holds a packet up. Before a peer is called silent, what waits
+ * in the sockets is read: a thread that was late must not take its own lateness for the peer's. A session that is not wanted
+ * any more says AdminDown for a while, so that the peer does not take that for a failure.
  */
 
 import {
@@ -27,7 +27,7 @@ import {
   sendInterval,
   stepBfd,
 } from "../bgp/bfd/session.ts";
-import type { PeerConfig, SpeakerConfig } from "../bgp/config.ts";
+import type { PeerConfig } from "../bgp/config.ts";
 import { Cidr } from "../lib/cidr.ts";
 import type { Cancel, Clock } from "../lib/clock.ts";
 import { Ip } from "../lib/ip.ts";
@@ -61,10 +61,20 @@ export interface BfdSurroundings {
   statusChanged(): void;
 }
 
+/** What BFD has to know of a peer that wants it. */
+export type BfdPeer = Pick<PeerConfig, "name" | "address" | "sourceAddress" | "bfdTimes" | "multihop">;
+
+/** What BFD has to know. */
+export interface BfdWishes {
+  readonly peers: readonly BfdPeer[];
+  /** Networks that the node is on: peers in them are one hop away. */
+  readonly nodeNetworks: readonly string[];
+}
+
 /** BFD beside the peers. */
 export interface Bfd {
   /** Takes the peers that want BFD; sessions that stay the same are not touched, new times are negotiated. */
-  configure(config: SpeakerConfig): void;
+  configure(wishes: BfdWishes): void;
   /** The session beside a peer, null when it has none. */
   status(peer: string): BfdStatus | null;
   /** Why packets cannot be received; empty when all is well. */
@@ -183,8 +193,12 @@ export function makeBfd({ clock, log, random, lost, statusChanged }: BfdSurround
   // --- sessions ------------------------------------------------------------------------------------------------
 
   const step = (runner: Runner, event: BfdEvent) => {
-    const { session, effects } = stepBfd(runner.session, event, { now: clock.monotonic(), random: random() });
+    const { session: before } = runner;
+    const { session, effects } = stepBfd(before, event, { now: clock.monotonic(), random: random() });
     runner.session = session;
+    if (sendInterval(before) !== sendInterval(session) || detectionTime(before) !== detectionTime(session)) {
+      statusChanged();
+    }
     for (const effect of effects) {
       if (effect.type === "send") send(runner, effect.packet);
       else if (effect.type === "changed") changed(runner, effect.before, effect.after);
@@ -284,8 +298,8 @@ export function makeBfd({ clock, log, random, lost, statusChanged }: BfdSurround
   };
 
   return {
-    configure(config) {
-      const wishes = wishesOf(config);
+    configure(wanted) {
+      const wishes = wishesOf(wanted);
       for (const [key, runner] of [...runners]) if (!wishes.has(key)) leave(key, runner);
       byPeer.clear();
       for (const [key, wish] of wishes) {
@@ -341,12 +355,12 @@ interface Wish {
   readonly peers: string[];
 }
 
-function wishesOf(config: SpeakerConfig): Map<string, Wish> {
+function wishesOf({ peers, nodeNetworks }: BfdWishes): Map<string, Wish> {
   const wishes = new Map<string, Wish>();
-  for (const peer of config.peers) {
-    if (!peer.bfd || !Ip.tryParse(peer.address.split("%")[0] ?? "")) continue;
+  for (const peer of peers) {
+    if (!Ip.tryParse(peer.address.split("%")[0] ?? "")) continue;
     const { address, sourceAddress: source } = peer;
-    const hops = hopsOf(peer, config);
+    const hops = hopsOf(peer, nodeNetworks);
     const key = `${address} ${source ?? ""} ${hops}`;
     const { interval, multiplier } = peer.bfdTimes ?? DEFAULT_TIMES;
     const wish = wishes.get(key) ?? { address, source, hops, times: { interval, multiplier }, peers: [] };
@@ -356,10 +370,10 @@ function wishesOf(config: SpeakerConfig): Map<string, Wish> {
   return wishes;
 }
 
-function hopsOf({ bfdTimes, multihop, address }: PeerConfig, { fib }: SpeakerConfig): Hops {
+function hopsOf({ bfdTimes, multihop, address }: BfdPeer, nodeNetworks: readonly string[]): Hops {
   if (bfdTimes?.hops) return bfdTimes.hops;
   const ip = Ip.parse(address.split("%")[0] ?? "");
-  const isNear = !multihop || ip.isLinkLocal || fib.nodeNetworks.some((text) => Cidr.tryParse(text)?.contains(ip));
+  const isNear = !multihop || ip.isLinkLocal || nodeNetworks.some((text) => Cidr.tryParse(text)?.contains(ip));
   return isNear ? "single-hop" : "multihop";
 }
 

@@ -18,7 +18,7 @@ import type { Log } from "../lib/log.ts";
 import type { LinuxKernel } from "../linux/kernel.ts";
 import { onRound } from "../linux/poller.ts";
 import { lingeringConnections } from "../linux/tcp_socket.ts";
-import { makeBfd } from "./bfd.ts";
+import { makeBfdThread } from "./bfd_thread.ts";
 import { makeBmp } from "./bmp.ts";
 import { type FibReader, makeFibReader } from "./fib_reader.ts";
 import { makeFibWriter } from "./fib_writer.ts";
@@ -133,10 +133,9 @@ export function makeSpeaker({ router, tables, clock, log, random, kernel, onStat
       };
     },
   });
-  const bfd = makeBfd({
+  const bfd = makeBfdThread({
     clock,
     log,
-    random,
     statusChanged,
     lost(names, reason) {
       for (const name of names) {
@@ -198,7 +197,7 @@ export function makeSpeaker({ router, tables, clock, log, random, kernel, onStat
       listeners.close();
       restart.close();
       // AdminDown first: a peer whose BFD hears nothing more would take that for a failure of the path.
-      bfd.close();
+      await bfd.close();
       peers.close(CEASE_SHUTDOWN, graceful ? "restarting" : undefined, graceful);
       bmp.close();
       reader?.close();
