@@ -16,13 +16,15 @@ export interface ClientPlan {
   readonly extra?: string;
   /** BIRD: more for its channel. FRR: more for each neighbour, whose address stands for $. */
   readonly more?: string;
+  /** BIRD: protocols and filters before its sessions. */
+  readonly before?: string;
 }
 
 const AS = 64512;
 
 /** BIRD: announces the prefix, tells nothing that it has learnt. */
 export function birdClient(fabric: Fabric, plan: ClientPlan): Promise<Daemon> {
-  const { number, prefix, peers, as = AS, peerAs = AS, extra = "", more = "" } = plan;
+  const { number, prefix, peers, as = AS, peerAs = AS, extra = "", more = "", before = "" } = plan;
   const sessions = peers.map((peer) => `
 protocol bgp r${peer} {
   local ${ip4(number)} as ${as};
@@ -35,6 +37,7 @@ protocol bgp r${peer} {
     `router id ${ip4(number)};
 protocol direct { ipv4; }
 protocol static s4 { ipv4; route ${prefix} blackhole; }
+${before}
 ${sessions.join("")}`,
   );
 }
