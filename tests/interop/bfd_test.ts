@@ -259,3 +259,82 @@ test("a packet that came over a router is no packet of a neighbour (GTSM)", [], 
     async () => /the peer says it is down/.test((await left.peer("other"))?.lastError ?? ""),
   );
 });
+
+test("a full table on its way into the kernel costs no BFD packet, at 100 ms", [BIRD], async (hosts) => {
+  const count = 40_000;
+  const routes = Array.from({ length: count }, (_, i) => `route 20.${i >> 8}.${i & 255}.0/24 blackhole;`).join("\n");
+  const fast = `
+protocol static table4 { disabled; ipv4; ${routes} }
+protocol bfd { interface "eth0" { min rx interval 100 ms; min tx interval 100 ms; multiplier 3; }; }
+protocol bgp tortie {
+  local ${RIGHT.v4} as 64512; neighbor ${LEFT.v4} as 64512; direct; bfd on; connect delay time 1;
+  ipv4 { import all; export all; };
+}`;
+  const bird = await startBird(hosts, fast);
+  const config = configFor(LEFT, { bfdTimes: { interval: 100, multiplier: 3 }, hasCalicoRules: false });
+  const left = startTortie(hosts, { ...config, fib: { ...config.fib, isInstalling: true } });
+  const before = await bothUp(left);
+  for (let round = 0; round < 2; round++) {
+    await bird.ask("enable", "table4");
+    await eventually("the table", async () => (await left.peer("other"))?.received === count, 60_000);
+    await left.ask({ kind: "routes" });
+    await bird.ask("disable", "table4");
+    await eventually("the empty table", async () => (await left.peer("other"))?.received === 0, 60_000);
+  }
+  const after = await left.peer("other");
+  assert.deepEqual([after?.bfd?.since, after?.since], [before.bfd?.since, before.since]);
+  assert.doesNotMatch(await bird.log(), /changed state from Up/);
+});
+
+/** Broken packets from the peer's address, and whole ones from a stranger's. */
+const flood = (hosts: Hosts) =>
+  hosts.exec(
+    hosts.right,
+    "python3",
+    "-c",
+    `
+import socket, struct, random
+random.seed(7)
+def sender(address):
+    s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    s.setsockopt(socket.IPPROTO_IP, socket.IP_TTL, 255)
+    s.bind((address, 0))
+    return s
+peer, stranger = sender("${RIGHT.v4}"), sender("10.77.0.3")
+def packet(first, flags, mult, length, mine, yours):
+    return struct.pack("!BBBBIIIII", first, flags, mult, length, mine, yours, 1000000, 1000000, 0)
+for i in range(4000):
+    port = random.choice((3784, 4784))
+    peer.sendto(random.randbytes(random.randrange(0, 60)), ("${LEFT.v4}", port))
+    peer.sendto(packet(0x20, 0x40, 3, 24, 99, random.randrange(1, 1 << 32)), ("${LEFT.v4}", port))
+    peer.sendto(packet(0x20, random.randrange(0x80, 0x100), 3, 24, 99, 0), ("${LEFT.v4}", port))
+    peer.sendto(packet(0x20, 0x44, 3, 24, 99, 0), ("${LEFT.v4}", port))
+    stranger.sendto(packet(0x20, 0x40, 3, 24, 99, 0), ("${LEFT.v4}", port))
+`,
+  );
+
+test("broken packets, packets for no session and strangers' packets change nothing", [], async (hosts) => {
+  await hosts.exec(hosts.right, "ip", "addr", "add", "10.77.0.3/24", "dev", "eth0");
+  const left = startTortie(hosts, configFor(LEFT));
+  const right = startTortie(hosts, configFor(RIGHT), hosts.right);
+  const before = await bothUp(left);
+  await flood(hosts);
+  await bothUp(right);
+  const after = await left.peer("other");
+  assert.deepEqual([after?.state, after?.since, after?.bfd?.since], ["Established", before.since, before.bfd?.since]);
+});
+
+test("a link-local neighbour is found by its interface", [], async (hosts) => {
+  const [ours, theirs] = ["fe80::a", "fe80::b"];
+  for (const [host, address] of [[hosts.left, ours], [hosts.right, theirs]] as const) {
+    await hosts.exec(host, "ip", "addr", "add", `${address}/64`, "dev", "eth0", "nodad");
+  }
+  const six = (side: typeof LEFT, own: string, other: string) =>
+    configFor(side, { address: `${other}%eth0`, sourceAddress: `${own}%eth0`, families: [6] });
+  const left = startTortie(hosts, six(LEFT, ours, theirs));
+  const right = startTortie(hosts, six(RIGHT, theirs, ours), hosts.right);
+  for (const speaker of [left, right]) {
+    await eventually("BFD", async () => (await speaker.peer("other"))?.bfd?.state === "Up");
+  }
+  assert.equal((await left.peer("other"))?.bfd?.hops, "single-hop");
+});
