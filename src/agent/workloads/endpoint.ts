@@ -10,6 +10,7 @@ import { Cidr } from "../../lib/cidr.ts";
 import { Ip } from "../../lib/ip.ts";
 import { API_VERSION } from "../../model/resource.ts";
 import type { WorkloadEndpoint } from "../../model/resources/mod.ts";
+import { DEFAULT_ALLOW_PROFILE } from "../../model/resources/profile.ts";
 import { composeWepName, composeWepPrefix, splitWepName } from "../../model/wep_name.ts";
 import { workloadPrefix } from "../../dataplane/ownership.ts";
 
@@ -171,6 +172,11 @@ export function checkRequest(request: AttachRequest): void {
   }
 }
 
+/** The profiles of a workload: without any it would be cut off, so one that names none may do everything. */
+function profilesOf({ profiles = [] }: AttachRequest): string[] {
+  return profiles.length > 0 ? [...profiles] : [DEFAULT_ALLOW_PROFILE.metadata.name];
+}
+
 /** The endpoint that a request becomes. */
 export function makeEndpoint(
   { request, node, interfaceName, mac, ips, now, uid, netnsId }: {
@@ -208,7 +214,7 @@ export function makeEndpoint(
       ...containerID ? { containerID } : { workload: request.name },
       endpoint: request.endpoint ?? "eth0",
       ipNetworks: ips.map((ip) => Cidr.host(ip).toString()),
-      profiles: [...request.profiles ?? []],
+      profiles: profilesOf(request),
       interfaceName,
       mac,
     },
@@ -249,7 +255,7 @@ export function differences(request: AttachRequest, endpoint: WorkloadEndpoint):
   const [haveLabels, wantLabels] = [labels(ownLabels(endpoint)), labels(request.labels ?? {})];
   if (haveLabels !== wantLabels) found.push(`the labels are ${haveLabels}, not ${wantLabels}`);
   const profiles = (list: readonly string[]) => list.join(" ") || "none";
-  const [haveProfiles, wantProfiles] = [profiles(endpoint.spec.profiles ?? []), profiles(request.profiles ?? [])];
+  const [haveProfiles, wantProfiles] = [profiles(endpoint.spec.profiles ?? []), profiles(profilesOf(request))];
   if (haveProfiles !== wantProfiles) found.push(`the profiles are ${haveProfiles}, not ${wantProfiles}`);
   return found;
 }

@@ -8,16 +8,21 @@
  */
 
 import { type Agent, startAgent } from "../../agent/agent.ts";
+import { makeFirewallStage, type PolicyStage } from "../../agent/policy/firewall_stage.ts";
+import type { Snapshot } from "../../agent/snapshot.ts";
 import { ApiError } from "../../api/error.ts";
 import type { NodeApi } from "../../api/node_api.ts";
 import { makeResources } from "../../api/resources.ts";
 import { serveApi } from "../../api/server.ts";
-import type { NodeStatus, ReloadResult, RouteQuery } from "../../api/shapes.ts";
+import type { NodeStatus, PolicyExplanation, PolicyQuery, ReloadResult, RouteQuery } from "../../api/shapes.ts";
 import { Cidr } from "../../lib/cidr.ts";
 import type { Clock } from "../../lib/clock.ts";
 import { Ip } from "../../lib/ip.ts";
 import type { Log } from "../../lib/log.ts";
+import { openConntrack } from "../../linux/conntrack.ts";
 import { openKernel } from "../../linux/kernel.ts";
+import { openFirewall } from "../../linux/nftables.ts";
+import { explain, ExplainError } from "../../policy/explain/explain.ts";
 import { type SpeakerHandle, startSpeaker } from "../../speaker/spawn.ts";
 import type { SpeakerStatus } from "../../speaker/messages.ts";
 import { type FileStore, openFileStore } from "../../store/file/file_store.ts";
@@ -64,14 +69,22 @@ export async function startNode({ configuration, reread, clock, log }: NodeParts
     const parts = { store, configuration, reread, clock, log };
     const shared: Shared = { ...parts, speakerStatus: undefined, configError: null, loadedAt: isoTime(clock) };
 
+    const firewall = openFirewall();
+    undo.push(() => firewall.close());
+    const conntrack = openConntrack();
+    undo.push(() => conntrack.close());
+    const makeStage = makeFirewallStage({ node: name, firewall, conntrack, kernel, clock, log });
+    let policy: PolicyStage | undefined;
     const agent = startAgent({
       store,
       kernel,
       settings: { name, ip: settings.node.ip, ip6: settings.node.ip6 },
       clock,
       log,
+      firewall: (snapshot, wake) => policy = makeStage(snapshot, wake),
     });
     undo.push(() => agent.stop());
+    undo.push(agent.onChange((what, id) => policy?.changed(what, id)));
     const speaker = startSpeaker({ log: log.with({ part: "bgp" }), clock });
     undo.push(() => speaker.stop());
     undo.push(speaker.onStatus((status) => shared.speakerStatus = status));
@@ -118,7 +131,7 @@ function makeNodeApi(shared: Shared, agent: Agent, speaker: SpeakerHandle): Node
       explain: async (query) => await explainRoute(speaker, query),
     },
     policy: {
-      explain: () => Promise.reject(new ApiError("refused", "policies are not enforced by this version")),
+      explain: (query) => Promise.resolve().then(() => explainPolicy(agent.snapshot, query)),
     },
     status: () => Promise.resolve(makeNodeStatus(shared, agent, since)),
     reload: () => reload(shared),
@@ -190,6 +203,16 @@ function meantRoutes(query: RouteQuery, status: SpeakerStatus | undefined): Rout
 function checkPrefix(prefix: string | undefined): void {
   if (prefix === undefined || Cidr.tryParse(prefix) || Ip.tryParse(prefix)) return;
   throw new ApiError("invalid", `${JSON.stringify(prefix)} is neither a prefix nor an address`);
+}
+
+/** Which tier, policy and rule decide; throws `ApiError` for a question that cannot be answered. */
+function explainPolicy(snapshot: Snapshot, query: PolicyQuery): PolicyExplanation {
+  try {
+    return explain(snapshot, query);
+  } catch (error) {
+    if (error instanceof ExplainError) throw new ApiError("invalid", error.message);
+    throw error;
+  }
 }
 
 /** The paths of the longest prefix that covers the query, the best first. */

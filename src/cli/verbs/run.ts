@@ -17,6 +17,15 @@ export async function run(this: Terminal, flags: { readonly config?: string }): 
   refuseMissingRights("the node");
   const log = (await startNodeLog(configuration.settings.log)).with({ node: configuration.name });
   const clock = systemClock;
+  let logged = configuration.settings.log;
+  // The log is this process's, not the node's: its settings take effect with the file that has them.
+  const reread = async () => {
+    const edited = await loadConfiguration(this, file);
+    if (JSON.stringify(edited.settings.log) !== JSON.stringify(logged)) {
+      await startNodeLog(logged = edited.settings.log);
+    }
+    return edited;
+  };
   const stopped = Promise.withResolvers<void>();
   for (const signal of ["SIGTERM", "SIGINT"] as const) Deno.addSignalListener(signal, () => stopped.resolve());
 
@@ -26,7 +35,7 @@ export async function run(this: Terminal, flags: { readonly config?: string }): 
 
   const node = running.node = await startNode({
     configuration,
-    reread: () => loadConfiguration(this, file),
+    reread,
     clock,
     log,
   });

@@ -95,7 +95,7 @@ Deno.test("another request for an attached name is refused with what differs", a
       {
         message:
           "Cannot attach web: it is attached already, and the namespace is web, not db, the labels are role=web, " +
-          "not role=db, the profiles are none, not p; detach it first",
+          "not role=db, the profiles are projectcalico-default-allow, not p; detach it first",
       },
     );
   } finally {
