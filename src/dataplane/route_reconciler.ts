@@ -3,7 +3,8 @@
  *
  * A route of somebody else's in our place (same table, destination and metric) is not overwritten: ours is added with
  * NLM_F_EXCL, the refusal is kept as the reason, and the key is tried again the moment the other route goes. Linux
- * reports nothing for the IPv4 routes that leave with a link going down, so the link's event stands for them.
+ * reports nothing for the IPv4 routes that leave with a link going down, so the link's event stands for them. That event
+ * may be from before our own write, as when a link has just been made: then what is in the way is our own route.
  */
 
 import type { Clock } from "../lib/clock.ts";
@@ -39,17 +40,18 @@ function isSamePath(desired: readonly Nexthop[], actual: readonly Nexthop[]): bo
 /** The reconciler of routes. */
 export class RouteReconciler extends TableReconciler<Route, Route> {
   constructor(fib: Fib, readonly linkTable: LinkTable, clock: Clock) {
+    const read = async () => {
+      const found = new Map<string, Route>();
+      for (const protocol of [RTPROT_BOOT, RTPROT_TORTIE]) {
+        for (const route of await fib.list({ protocol })) {
+          if (this.#isClaimed(route)) found.set(routeKey(route), route);
+        }
+      }
+      return found;
+    };
     super({
       name: "routes",
-      read: async () => {
-        const found = new Map<string, Route>();
-        for (const protocol of [RTPROT_BOOT, RTPROT_TORTIE]) {
-          for (const route of await fib.list({ protocol })) {
-            if (this.#isClaimed(route)) found.set(routeKey(route), route);
-          }
-        }
-        return found;
-      },
+      read,
       isSame: isSameRoute,
       assume: (desired) => desired,
       groupOf: (route) => route.nexthops[0]?.ifindex,
@@ -57,7 +59,14 @@ export class RouteReconciler extends TableReconciler<Route, Route> {
         const errors = await fib.apply(
           puts.map(({ desired, actual }) => ({ action: "replace", route: desired, isExclusive: actual === undefined })),
         );
-        return errors.map((error) => error?.code === "EEXIST" ? standsInTheWay(error) : error);
+        if (!errors.some((error) => error?.code === "EEXIST")) return errors;
+        const standing = await read();
+        return errors.map((error, i) => {
+          if (error?.code !== "EEXIST") return error;
+          const { key, desired } = puts[i]!;
+          const found = standing.get(key);
+          return found && isSameRoute(desired, found) ? undefined : standsInTheWay(error);
+        });
       },
       remove: (removals) => fib.apply(removals.map(({ actual }) => ({ action: "delete", route: actual }))),
     }, clock);

@@ -67,6 +67,17 @@ Deno.test("a link that went down and up gets its routes and neighbours back", as
   assert.equal((await outside.neighbours.list()).length, 1);
 });
 
+Deno.test("reports of a link from before our route was written are no reason to take the route for another's", async () => {
+  const { dataplane, outside, cali0 } = await start();
+  const link = await outside.links.get("cali0");
+  assert.ok(link);
+  for (const isUp of [false, true]) dataplane.observe({ type: "link", isGone: false, link: { ...link, isUp } });
+  const { failures } = await dataplane.apply({ mayRemove: true });
+  assert.deepEqual(failures, []);
+  assert.equal(dataplane.stands(workloadRoute("10.0.0.1", cali0)), true);
+  assert.deepEqual(await routesOf(outside), standing);
+});
+
 Deno.test("a link that is left down, renamed and given another MAC is put back as it was", async () => {
   const { dataplane, clock, outside, cali0 } = await start();
   await outside.links.change(cali0, { isUp: false, name: "other", mac: "02:00:00:00:00:09" });
