@@ -19,8 +19,11 @@ const EPOLL_CLOEXEC = 0o2000000;
 const EFD_CLOEXEC = 0o2000000;
 const EFD_NONBLOCK = 0o4000;
 const MAX_EVENTS = 256;
-/** Looks without waiting before the event loop gets its turn. */
+/** Looks without waiting, and milliseconds, before the event loop gets its turn. */
 const MAX_LOOKS = 16;
+const MAX_TURN = 10;
+/** Milliseconds of work after which timers get a turn for certain: a flood of reports must not hold keepalives up. */
+const MAX_UNTIMED = 50;
 /** struct epoll_event is packed on amd64 only: u32 events, then u64 data. */
 const EVENT_BYTES = Deno.build.arch === "x86_64" ? 12 : 16;
 const DATA_AT = EVENT_BYTES - 8;
@@ -96,9 +99,18 @@ async function run(mine: Poller): Promise<void> {
   const events = new Uint8Array(MAX_EVENTS * EVENT_BYTES);
   const view = new DataView(events.buffer);
   const wakeCount = new Uint8Array(8);
+  let timed = performance.now();
   for (;;) {
+    if (performance.now() - timed > MAX_UNTIMED) {
+      await new Promise((resolve) => setTimeout(resolve, 0));
+      timed = performance.now();
+    }
+    const parked = performance.now();
     // -1 can only mean EINTR here; errno belongs to the other thread.
     let count = await libc().epoll_wait_parked(epoll, events, MAX_EVENTS, -1);
+    const begun = performance.now();
+    // Nothing was ready for a while, so timers have had their turn.
+    if (begun - parked > 1) timed = begun;
     for (let looks = 0; count > 0; looks++) {
       for (let i = 0; i < count; i++) {
         const fd = view.getInt32(i * EVENT_BYTES + DATA_AT, true);
@@ -106,7 +118,7 @@ async function run(mine: Poller): Promise<void> {
         else watched.get(fd)?.(view.getUint32(i * EVENT_BYTES, true));
       }
       for (const end of roundEnds) end();
-      if (looks === MAX_LOOKS || watched.size === 0) break;
+      if (looks === MAX_LOOKS || watched.size === 0 || performance.now() - begun > MAX_TURN) break;
       count = libc().epoll_wait(epoll, events, MAX_EVENTS, 0);
     }
     if (watched.size === 0) break;
