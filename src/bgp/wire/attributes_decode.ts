@@ -322,6 +322,7 @@ function walk(raw: Uint8Array, options: WireOptions): Walked {
   let copy: Uint8Array | undefined;
   let discarded: Fault[] | undefined;
   let withdraw: Fault | undefined;
+  let hasRepeats = false;
   seen.fill(0);
   const size = raw.length;
   for (let at = 0, end = 0; at < size; at = end) {
@@ -337,7 +338,11 @@ function walk(raw: Uint8Array, options: WireOptions): Walked {
     const bit = 1 << (type & 31);
     // RFC 7606 section 3g: of an attribute that appears twice the first counts.
     if ((seen[type >> 5]! & bit) !== 0) {
-      (discarded ??= []).push(fault("discard", UPDATE_ERROR, 1, `${attributeName(type)} appears twice`));
+      // One word for all of them: there may be tens of thousands.
+      if (!hasRepeats) {
+        (discarded ??= []).push(fault("discard", UPDATE_ERROR, 1, `${attributeName(type)} appears twice`));
+      }
+      hasRepeats = true;
       continue;
     }
     seen[type >> 5]! |= bit;
