@@ -106,16 +106,24 @@ function makeRecorder(file: Deno.FsFile, { taps, clock, log }: { taps: Taps; clo
       try {
         await writeAll(file, full.view());
       } catch (error) {
-        log.error("Cannot write the MRT log; what passes is lost", { error });
+        log.error("Cannot write the MRT log; the recording ends", { error });
+        end();
         return;
       }
     }
+  };
+  const end = () => {
+    if (isClosed) return;
+    isClosed = true;
+    untap();
+    file.close();
   };
   const schedule = () => {
     if (isScheduled || isClosed) return;
     isScheduled = true;
     clock.after(WRITE_DELAY, () => {
       isScheduled = false;
+      if (isClosed) return;
       writing ??= flush().finally(() => {
         writing = undefined;
         if (out.length > 0) schedule();
@@ -168,9 +176,8 @@ function makeRecorder(file: Deno.FsFile, { taps, clock, log }: { taps: Taps; clo
     async close() {
       untap();
       await writing;
-      isClosed = true;
-      await flush();
-      file.close();
+      if (!isClosed) await flush();
+      end();
     },
   };
 }
