@@ -12,7 +12,7 @@ import { EMPTY_CONFIG, type SpeakerConfig } from "../bgp/config.ts";
 import type { Router } from "../bgp/rib/interface.ts";
 import type { RouterCore } from "../bgp/rib/router.ts";
 import { CEASE_BFD_DOWN, CEASE_RESET, CEASE_SHUTDOWN, ERR_CEASE } from "../bgp/wire/notification.ts";
-import type { Cancel, Clock } from "../lib/clock.ts";
+import type { Clock } from "../lib/clock.ts";
 import { Ip } from "../lib/ip.ts";
 import type { Log } from "../lib/log.ts";
 import type { LinuxKernel } from "../linux/kernel.ts";
@@ -28,7 +28,6 @@ import { makeMrt } from "./mrt.ts";
 import { makePeers } from "./peers.ts";
 import { makeRestart } from "./restart.ts";
 import { makeTaps } from "./tap.ts";
-import { startWarmUp } from "./warm_up.ts";
 
 /** Status changes are told at most so often, in milliseconds. */
 const STATUS_INTERVAL = 50;
@@ -71,7 +70,6 @@ export function makeSpeaker({ router, tables, clock, log, random, kernel, onStat
   let isStopped = false;
   let isStatusDue = false;
   let reader: FibReader | undefined;
-  let stopWarmUp: Cancel | undefined;
   const writer = makeFibWriter(kernel, { clock, log });
 
   const touch = () => {
@@ -178,7 +176,6 @@ export function makeSpeaker({ router, tables, clock, log, random, kernel, onStat
       if (isStopped) return;
       listeners.configure(config);
       peers.apply(config);
-      if (next.peers.length > 0) stopWarmUp ??= startWarmUp(clock);
       bfd.configure(config);
       bmp.configure(config);
       touch();
@@ -193,7 +190,6 @@ export function makeSpeaker({ router, tables, clock, log, random, kernel, onStat
       round();
       isStopped = true;
       stopRounds();
-      stopWarmUp?.();
       listeners.close();
       restart.close();
       // AdminDown first: a peer whose BFD hears nothing more would take that for a failure of the path.

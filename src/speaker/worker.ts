@@ -11,6 +11,7 @@ import { openKernel } from "../linux/kernel.ts";
 import { systemClock } from "./clock.ts";
 import type { FromSpeaker, Query, ToSpeaker } from "./messages.ts";
 import { makeSpeaker } from "./speaker.ts";
+import { startWarmUp } from "./warm_up.ts";
 
 const thread = globalThis as unknown as {
   postMessage(message: FromSpeaker): void;
@@ -24,6 +25,7 @@ const log = makeLog((level, message, fields) => {
   thread.postMessage({ type: "log", level, message, fields: plain });
 });
 
+const stopWarmUp = startWarmUp(systemClock);
 const router = new RouterCore();
 const speaker = makeSpeaker({
   router,
@@ -70,6 +72,7 @@ thread.onmessage = ({ data: message }) => {
       void reply(message.id, message.query);
       return;
     case "stop":
+      stopWarmUp();
       void speaker.stop(message.graceful).finally(() => {
         thread.postMessage({ type: "stopped" });
         thread.close();

@@ -1,6 +1,6 @@
 /** What an update group's members have been told, by prefix number: the set of attributes and whose route it is. */
 
-import { resize } from "./attribute_columns.ts";
+import { GROWTH, resize } from "./attribute_columns.ts";
 import type { AttributeStore } from "./attribute_store.ts";
 
 /** One family of one group. A set in it counts as used. */
@@ -31,7 +31,7 @@ export class AdjRibOut {
 
   put(prefix: number, set: number, source: number): void {
     if (prefix >= this.#sets.length) {
-      const size = Math.max(this.#sets.length * 2, prefix + 1);
+      const size = Math.max(this.#sets.length * GROWTH, prefix + 1);
       this.#sets = resize(this.#sets, new Int32Array(size));
       this.#sources = resize(this.#sources, new Uint16Array(size));
     }

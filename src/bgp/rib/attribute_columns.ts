@@ -77,6 +77,12 @@ export class AttributeColumns {
   }
 }
 
+/**
+ * How much longer columns become at a time: fourfold, since what is not used yet costs address space and no memory, and
+ * copying a column of a large table costs time.
+ */
+export const GROWTH = 4;
+
 /** Copies a column into a longer one. */
 export function resize<T extends Uint8Array | Uint16Array | Uint32Array | Int32Array>(from: T, to: T): T {
   to.set(from);

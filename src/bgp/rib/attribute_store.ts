@@ -13,7 +13,7 @@ import { decodeAttributes, encodeAttributes, type PathAttributes } from "../wire
 import type { Fault } from "../wire/fault.ts";
 import { PLAIN_INTERNAL, type WireOptions } from "../wire/options.ts";
 import { Arena } from "./arena.ts";
-import { AttributeColumns, fillRow, makeRow, resize, scanPlain } from "./attribute_columns.ts";
+import { AttributeColumns, fillRow, GROWTH, makeRow, resize, scanPlain } from "./attribute_columns.ts";
 
 const HEADER = 3;
 /** Kinds 0 and 1 are our own form (4-octet AS numbers, ascending types), with and without a local preference. */
@@ -269,7 +269,7 @@ export class AttributeStore {
   }
 
   #grow(): void {
-    const size = this.#hash.length * 2;
+    const size = this.#hash.length * GROWTH;
     this.#hash = resize(this.#hash, new Uint32Array(size));
     this.#offset = resize(this.#offset, new Uint32Array(size));
     this.#length = resize(this.#length, new Uint32Array(size));

@@ -6,7 +6,7 @@
  * as imported (after policy, 0 when the filter refused), and the reason for which it is not the best.
  */
 
-import { resize } from "./attribute_columns.ts";
+import { GROWTH, resize } from "./attribute_columns.ts";
 
 /** Bits of `flags`. */
 export const IS_STALE = 1;
@@ -125,7 +125,7 @@ export class PathTable {
   }
 
   #grow(): void {
-    const size = this.prefix.length * 2;
+    const size = this.prefix.length * GROWTH;
     this.prefix = resize(this.prefix, new Int32Array(size));
     this.peer = resize(this.peer, new Uint16Array(size));
     this.pathId = resize(this.pathId, new Uint32Array(size));

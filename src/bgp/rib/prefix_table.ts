@@ -5,12 +5,15 @@
  * whatever it is used for live here; users with columns of their own size them by `capacity`.
  */
 
-import { resize } from "./attribute_columns.ts";
+import { GROWTH, resize } from "./attribute_columns.ts";
 
 /** Bits of `flags`. */
 export const IS_DIRTY = 1;
 /** The prefix has left the table in all but name: somebody may still have to be told of its withdrawal. */
 export const IS_ZOMBIE = 2;
+
+/** Slots in use cost a cache miss each, so a large table is not made larger than it has to be. */
+const MAX_LEAP = 1 << 20;
 
 /** The table; prefix numbers begin at 0. */
 export class PrefixTable {
@@ -163,7 +166,7 @@ export class PrefixTable {
   }
 
   #rehash(): void {
-    const old = this.#slots, slots = new Int32Array(old.length * 2);
+    const old = this.#slots, slots = new Int32Array(old.length * (old.length < MAX_LEAP ? 4 : 2));
     for (let slot = 0; slot < old.length; slot += 2) {
       if (old[slot] !== 0) place(slots, old[slot]! - 1, old[slot + 1]!);
     }
@@ -171,7 +174,7 @@ export class PrefixTable {
   }
 
   #grow(): void {
-    const size = this.capacity * 2, wide = this.isV6 ? size : 0;
+    const size = this.capacity * GROWTH, wide = this.isV6 ? size : 0;
     this.w0 = resize(this.w0, new Uint32Array(size));
     this.w1 = resize(this.w1, new Uint32Array(wide));
     this.w2 = resize(this.w2, new Uint32Array(wide));
