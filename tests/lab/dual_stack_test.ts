@@ -117,3 +117,35 @@ Deno.test({
       });
     }),
 });
+
+/** The file of a host that has IPv6 alone. */
+function withoutIpv4(text: string): string {
+  const documents = text.replace(/ipv4Address: [0-9./]+, /g, "").replace(/ip: 192[0-9./]+, /, "ip: none, ").split(
+    "---\n",
+  );
+  return documents.filter((each) => !/pool4|-v4 /.test(each)).join("---\n");
+}
+
+Deno.test({
+  name: `hosts that have no IPv4 at all route IPv6 for their workloads${isRoot ? "" : " (skipped: needs root)"}`,
+  ignore: !isRoot,
+  fn: () =>
+    withTwoHosts(async (lab) => {
+      for (const host of ["a", "b"] as const) {
+        await lab.stopNode(host);
+        Deno.writeTextFileSync(lab.config(host), withoutIpv4(Deno.readTextFileSync(lab.config(host))));
+        await lab.run(host, "ip -4 address flush dev eth0");
+        await lab.startNode(host);
+      }
+      const one = await lab.api("a").workloads.attach({ name: "a-one", netns: lab.namespace("a-one") });
+      const two = await lab.api("b").workloads.attach({ name: "b-one", netns: lab.namespace("b-one") });
+      assert.deepEqual([...one.addresses, ...two.addresses].filter((address) => !address.includes(":")), []);
+      await until("three sessions are established", 30_000, async () =>
+        (await lab.api("a").status()).bgp.established === 3);
+      await lab.shows("a", "ip -6 route", /^fd00:17:9:\S*\/122 via 2001:db8:64::101 dev eth0 proto bird/m);
+      await lab.shows("b", "ip -6 route", /^fd00:17:8:\S*\/122 via 2001:db8:64::100 dev eth0 proto bird/m);
+      assert.match(await lab.run("a-one", `ping -n -c 1 -W 2 ${two.addresses[0]}`, true), / 1 received/);
+      assert.match(await lab.run("tor1", `ping -n -c 1 -W 2 ${one.addresses[0]}`, true), / 1 received/);
+      assert.equal((await lab.api("a").status()).node.ip, null);
+    }),
+});
