@@ -6,7 +6,7 @@
 import type { Cancel, Clock } from "../lib/clock.ts";
 import { cstring, libc } from "../linux/libc.ts";
 
-const AF_UNIX = 1, SOCK_DGRAM = 2, SOCK_CLOEXEC = 0o2000000, MSG_NOSIGNAL = 0x4000;
+const AF_UNIX = 1, SOCK_DGRAM = 2, SOCK_CLOEXEC = 0o2000000, MSG_NOSIGNAL = 0x4000, MSG_DONTWAIT = 0x40;
 
 /** The messages to the service manager. */
 export interface Notifier {
@@ -60,7 +60,8 @@ function sendDatagram(path: string, text: Uint8Array<ArrayBuffer>): void {
   const fd = libc().socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
   if (fd < 0) return;
   try {
-    libc().sendto(fd, text, text.length, MSG_NOSIGNAL, address, address.length);
+    // A manager that does not read (its queue is full) must not hold the node up.
+    libc().sendto(fd, text, text.length, MSG_NOSIGNAL | MSG_DONTWAIT, address, address.length);
   } finally {
     libc().close(fd);
   }

@@ -61,3 +61,17 @@ Deno.test("without a socket, or with one that nobody reads, nothing happens", ()
   assert.equal(clock.pending, 0);
   assert.doesNotThrow(() => makeNotifier({ socket: "/nowhere/at/all", watchdogUsec: undefined, clock }).ready(""));
 });
+
+Deno.test("a manager that does not read holds nobody up", async () => {
+  const directory = await Deno.makeTempDir();
+  const manager = listen(`${directory}/notify`);
+  try {
+    const notifier = makeNotifier({ socket: `${directory}/notify`, watchdogUsec: undefined, clock: new FakeClock() });
+    // More than any queue holds (net.unix.max_dgram_qlen): a send that waited would never come back.
+    for (let i = 0; i < 2_000; i++) notifier.status(`${i}`);
+    assert.equal(manager.read(), "STATUS=0");
+  } finally {
+    manager.close();
+    await Deno.remove(directory, { recursive: true });
+  }
+});
