@@ -13,6 +13,7 @@
  */
 
 import type { Cidr } from "../lib/cidr.ts";
+import type { Family } from "../lib/ip.ts";
 import type {
   FelixConfiguration,
   GlobalNetworkPolicy,
@@ -112,6 +113,7 @@ export class PolicyEngine {
   #assigned: ReadonlyMap<string, readonly string[]> = new Map();
   #settings: Settings = readSettings(undefined, undefined);
   #host: { readonly inet: Piece; readonly arp: Piece } = { inet: nothing, arp: nothing };
+  #ended: ReadonlyMap<Family, ReadonlySet<string>> = new Map();
   #ruleset: Ruleset | undefined;
   readonly #dirty = {
     policies: new Set<string>(),
@@ -176,6 +178,13 @@ export class PolicyEngine {
     this.#dirty.isAnything = this.#dirty.isHost = true;
   }
 
+  /** Tells which connections policies have ended: their packets are dropped, whatever connection tracking takes them for. */
+  setEnded(ended: ReadonlyMap<Family, ReadonlySet<string>>): void {
+    if (ended.size === 0 && this.#ended.size === 0) return;
+    this.#ended = ended;
+    this.#dirty.isAnything = this.#dirty.isHost = true;
+  }
+
   /** Whether a host endpoint of this host is known by address only, so that `setHostInterfaces` matters. */
   get needsHostInterfaces(): boolean {
     return [...this.#locals.values()].some(({ resource }) =>
@@ -188,6 +197,16 @@ export class PolicyEngine {
     for (const local of this.#locals.values()) {
       if (local.resource.kind === "WorkloadEndpoint" && this.#assigned.has(local.key)) yield local;
     }
+  }
+
+  /** How many endpoints of this host a policy ("gnp/NAME", "np/NAMESPACE/NAME") applies to. */
+  endpointsOf(id: string): number {
+    return this.#policies.get(id)?.locals ?? 0;
+  }
+
+  /** How many endpoints of this host that have an interface use the profile, as of the last `ruleset`. */
+  usersOf(profile: string): number {
+    return this.#profileUsers.get(profile) ?? 0;
   }
 
   /** What a workload's chain in the direction makes of the first packet of a connection. */
@@ -242,7 +261,8 @@ export class PolicyEngine {
     const old = this.#policies.get(id);
     let compiled: CompiledPolicy | undefined;
     try {
-      compiled = resource && compilePolicy(resource);
+      // A store of older Calico has another name than people: the key's is what is unique here.
+      compiled = resource && { ...compilePolicy(resource), id };
     } catch {
       // Validation has reported it; what it selects cannot be known.
     }
@@ -505,6 +525,7 @@ export class PolicyEngine {
       endpoints,
       pools: this.#pools.values(),
       nodes: this.#nodes.values(),
+      ended: this.#ended,
     });
     const { inet, arp } = this.#host;
     this.#host = {

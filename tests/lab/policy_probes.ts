@@ -1,6 +1,6 @@
 /** Starts a prober in each namespace of a policy lab and sends it attempts. */
 
-import type { Answer, Attempt } from "./policy_prober.ts";
+import type { Answer, Attempt, Hold, Report } from "./policy_prober.ts";
 import { TextLineStream } from "./text_lines.ts";
 
 /** Ports that every place listens on. */
@@ -9,6 +9,10 @@ export const openPorts = [22, 53, 80, 85, 443, 1500, 8080];
 /** A prober of one namespace. */
 export interface Prober {
   try(attempt: Omit<Attempt, "id">): Promise<boolean>;
+  /** Holds connections open; resolves once all stand. */
+  hold(wanted: Pick<Hold, "to" | "port" | "count">): Promise<void>;
+  /** Milliseconds since the last echo of each held connection, by port. */
+  report(): Promise<Report["silence"]>;
   stop(): Promise<void>;
 }
 
@@ -33,7 +37,7 @@ export async function startProber(namespace: string): Promise<Prober> {
     env: { DENO_NO_UPDATE_CHECK: "1" },
   }).spawn();
   const input = child.stdin.getWriter();
-  const waiting = new Map<number, (isThrough: boolean) => void>();
+  const waiting = new Map<number, (answer: Answer | Report) => void>();
   const ready = Promise.withResolvers<void>();
   let count = 0;
   const reading = (async () => {
@@ -42,21 +46,30 @@ export async function startProber(namespace: string): Promise<Prober> {
         ready.resolve();
         continue;
       }
-      const { id, isThrough } = JSON.parse(line) as Answer;
-      waiting.get(id)?.(isThrough);
-      waiting.delete(id);
+      const answer = JSON.parse(line) as Answer | Report;
+      waiting.get(answer.id)?.(answer);
+      waiting.delete(answer.id);
     }
     ready.reject(new Error(`the prober in ${namespace} ended`));
-    for (const resolve of waiting.values()) resolve(false);
+    for (const [id, resolve] of waiting) resolve({ id, isThrough: false });
   })();
   await ready.promise;
+  const ask = (question: object) =>
+    new Promise<Answer | Report>((resolve, reject) => {
+      const id = ++count;
+      waiting.set(id, resolve);
+      input.write(new TextEncoder().encode(`${JSON.stringify({ id, ...question })}\n`)).catch(reject);
+    });
   return {
-    try: (attempt) =>
-      new Promise((resolve, reject) => {
-        const id = ++count;
-        waiting.set(id, resolve);
-        input.write(new TextEncoder().encode(`${JSON.stringify({ id, ...attempt })}\n`)).catch(reject);
-      }),
+    try: async (attempt) => {
+      const answer = await ask(attempt);
+      return "isThrough" in answer && answer.isThrough;
+    },
+    hold: async (wanted) => void await ask({ protocol: "hold", ...wanted }),
+    report: async () => {
+      const answer = await ask({ protocol: "report" });
+      return "silence" in answer ? answer.silence : {};
+    },
     stop: async () => {
       await input.close();
       await child.status;

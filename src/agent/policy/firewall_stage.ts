@@ -17,13 +17,14 @@ import type { Failure } from "../../dataplane/table_reconciler.ts";
 import type { Clock } from "../../lib/clock.ts";
 import type { Log } from "../../lib/log.ts";
 import type { Kind } from "../../model/resources/mod.ts";
+import type { Connection } from "../../netlink/conntrack.ts";
 import type { Ruleset, Table } from "../../netlink/nft/ruleset.ts";
 import { type LocalEndpoint, PolicyEngine, type PolicyKind, policyKinds } from "../../policy/engine.ts";
 import { workloadChainName } from "../../policy/render/names.ts";
 import { changesBetween } from "../../policy/render/reach.ts";
 import type { FirewallStage } from "../loop.ts";
 import type { Snapshot } from "../snapshot.ts";
-import { endForbidden } from "./connections.ts";
+import { endedMembers, findForbidden, stillForbidden } from "./connections.ts";
 
 /** What the stage works with. */
 export interface FirewallStageParts {
@@ -60,6 +61,8 @@ function startStage(parts: FirewallStageParts, snapshot: Snapshot, wake: () => v
   let isHinted = false, hasStarted = false;
   let desired: Ruleset | undefined, applied: Ruleset | undefined, mustEnd: LocalEndpoint[] = [];
   let failure: Failure | undefined;
+  /** What policies have ended; only the latest of very many are remembered. */
+  let ended: readonly Connection[] = [];
 
   const unwatch = firewall.watch((event) => {
     reconciler.observe(event);
@@ -133,14 +136,31 @@ function startStage(parts: FirewallStageParts, snapshot: Snapshot, wake: () => v
     for (const { resource } of engine.workloads()) standing.add(resource.metadata.name);
   };
 
+  /** Makes the firewall as desired; whether it is. */
+  const transact = async () => {
+    desired = engine.ruleset();
+    reconciler.desire(desired);
+    await reconciler.apply({ mayRemove: true });
+    return reconciler.failures().length === 0;
+  };
+
   const endConnections = async () => {
     if (!conntrack || mustEnd.length === 0) return;
     const workloads = mustEnd;
     mustEnd = [];
+    failure = undefined;
     try {
       const hostAddresses = new Set([...(await readHost()).values()].flat());
-      const { ended, errors } = await endForbidden({ conntrack, engine, workloads, hostAddresses });
-      if (ended > 0) log.info("ended connections that the policy forbids now", { count: ended });
+      const found = await findForbidden({ conntrack, engine, workloads, hostAddresses });
+      const kept = stillForbidden(ended, { engine, hostAddresses });
+      if (found.length === 0 && kept.length === ended.length) return;
+      ended = [...kept, ...found].slice(-mostEnded);
+      engine.setEnded(endedMembers(ended));
+      // The rule first: what is forgotten before it could be made anew by its next packet.
+      if (!await transact()) throw reconciler.failures()[0]?.error;
+      applied = desired;
+      const errors = (await conntrack.delete(found)).filter((error) => error !== undefined);
+      if (found.length > 0) log.info("ended connections that the policy forbids now", { count: found.length });
       failure = errors[0] && { table: "connections", key: "", error: errors[0] };
     } catch (error) {
       failure = { table: "connections", key: "", error: error instanceof Error ? error : new Error(String(error)) };
@@ -163,14 +183,9 @@ function startStage(parts: FirewallStageParts, snapshot: Snapshot, wake: () => v
       await closing;
       closing = undefined;
       if (hasStarted && dirty.size > 0) desire();
-      if (hasStarted && engine.needsHostInterfaces) {
-        engine.setHostInterfaces(await readHost());
-        desired = engine.ruleset();
-        reconciler.desire(desired);
-      }
-      await reconciler.apply({ mayRemove: true });
-      const failures = reconciler.failures();
-      if (failures.length > 0) return failures;
+      if (!hasStarted) return [];
+      if (engine.needsHostInterfaces) engine.setHostInterfaces(await readHost());
+      if (!await transact()) return reconciler.failures();
       if (desired && desired !== applied) noteApplied(desired);
       await endConnections();
       return failure ? [failure] : [];
@@ -180,6 +195,9 @@ function startStage(parts: FirewallStageParts, snapshot: Snapshot, wake: () => v
     stop: unwatch,
   };
 }
+
+/** How many ended connections are kept from coming back. */
+const mostEnded = 50_000;
 
 /** Milliseconds until connections that could not be ended are looked at again. */
 const retryConnections = 500;

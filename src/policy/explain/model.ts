@@ -46,11 +46,16 @@ const compiledProfiles = new WeakMap<Profile, CompiledProfile>();
 export function* policiesOf(resources: Resources): Generator<CompiledPolicy> {
   for (const kind of ["GlobalNetworkPolicy", "NetworkPolicy"] as const) {
     for (const policy of resources.all(kind).values()) {
-      if (!compiledPolicies.has(policy)) compiledPolicies.set(policy, tryCompile(policy));
-      const compiled = compiledPolicies.get(policy);
+      const compiled = policyOf(policy);
       if (compiled) yield compiled;
     }
   }
+}
+
+/** A policy's compiled form; undefined when it cannot be read. */
+export function policyOf(policy: GlobalNetworkPolicy | NetworkPolicy): CompiledPolicy | undefined {
+  if (!compiledPolicies.has(policy)) compiledPolicies.set(policy, tryCompile(policy));
+  return compiledPolicies.get(policy);
 }
 
 function tryCompile(policy: GlobalNetworkPolicy | NetworkPolicy): CompiledPolicy | undefined {

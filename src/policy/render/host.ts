@@ -22,7 +22,7 @@ import { renderFailsafes } from "./failsafe.ts";
 import { anyInterface } from "./names.ts";
 import { type FloatingIp, netSet, poolSets, renderNat } from "./nat.ts";
 import { netText } from "./rule.ts";
-import { renderDscp, renderRpfSkip, renderStaticChains } from "./static_chains.ts";
+import { endedSet, renderDscp, renderRpfSkip, renderStaticChains } from "./static_chains.ts";
 
 /** What it depends on. */
 export interface HostInput {
@@ -35,6 +35,8 @@ export interface HostInput {
   }[];
   readonly pools: Iterable<IPPool>;
   readonly nodes: Iterable<Node>;
+  /** Connections that a policy has ended, as members of their sets. */
+  readonly ended: ReadonlyMap<Family, ReadonlySet<string>>;
 }
 
 interface LocalWorkload {
@@ -87,9 +89,18 @@ export function renderHost(input: HostInput): { readonly inet: Piece; readonly a
     ...poolSets(pools),
     ...nodeSets(nodes, own),
     ...otherSets,
+    ...[...input.ended].map(([family, elements]) => endedMembers(family, elements)),
   ];
   const chains = [
-    ...renderStaticChains({ settings, fromWorkload, toWorkload, hasIpip, hasVxlan, hasDscp: marked.length > 0 }),
+    ...renderStaticChains({
+      settings,
+      fromWorkload,
+      toWorkload,
+      hasIpip,
+      hasVxlan,
+      hasDscp: marked.length > 0,
+      ended: [...input.ended.keys()],
+    }),
     renderRpfSkip(allowed),
     ...renderFailsafes(settings),
     ...dispatch.chains,
@@ -181,6 +192,11 @@ function tunnelsOf(node: Node | undefined) {
 function nodeAddresses({ spec }: Node): Cidr[] {
   const texts = [spec.bgp?.ipv4Address, spec.bgp?.ipv6Address, ...(spec.addresses ?? []).map(({ address }) => address)];
   return texts.flatMap((text) => (text && parseNet(text.replace(/\/.*/, ""))) || []);
+}
+
+function endedMembers(family: Family, elements: ReadonlySet<string>): NamedSet {
+  const address = family === 4 ? "ipv4_addr" : "ipv6_addr";
+  return { name: endedSet(family), key: [address, address, "inet_proto", "inet_service", "inet_service"], elements };
 }
 
 function nodeSets(nodes: readonly Node[], own: Node | undefined): NamedSet[] {

@@ -12,7 +12,7 @@
  */
 
 import type { Family } from "../../lib/ip.ts";
-import type { BaseChain, Chain, Hook, Match, Rule, Statement } from "../../netlink/nft/ruleset.ts";
+import type { BaseChain, Chain, Field, Hook, Match, Rule, Statement } from "../../netlink/nft/ruleset.ts";
 import {
   accept,
   among,
@@ -44,6 +44,8 @@ export interface StaticInput {
   readonly hasIpip: boolean;
   readonly hasVxlan: boolean;
   readonly hasDscp: boolean;
+  /** Families with connections that a policy has ended. */
+  readonly ended: readonly Family[];
 }
 
 const isAccepted = notMasked("meta mark", marks.accept, 0), isNotAccepted = masked("meta mark", marks.accept, 0);
@@ -98,9 +100,12 @@ function baseChains(allow: Statement): Chain[] {
 
 const isSourceMissing = is("fib saddr . mark . iif oif", "missing");
 
-function rawPrerouting({ settings, fromWorkload, hasVxlan }: StaticInput): Rule[] {
+function rawPrerouting({ settings, fromWorkload, hasVxlan, ended }: StaticInput): Rule[] {
   return [
     rule([], [clearBits(allMarks)]),
+    ...ended.map((family) =>
+      rule([inSet(tupleFields(family), endedSet(family))], [counter, drop], "a policy ended it")
+    ),
     ...hasVxlan ? [rule([is("udp dport", settings.vxlanPort)], [counter, { kind: "notrack" }])] : [],
     ...fromWorkload.map((match) => rule([match], [setBits(marks.scratch0)], "from a workload")),
     rule([isFromWorkload], [counter, jump("cali-rpf-skip")]),
@@ -230,6 +235,16 @@ function filterOutput({ settings, toWorkload, hasIpip, hasVxlan }: StaticInput, 
     rule([hasNot("ct status", "dnat")], [counter, jump("cali-to-host-endpoint")]),
     rule([isAccepted], [counter, allow]),
   ];
+}
+
+function tupleFields(family: Family): Field[] {
+  const ip = family === 4 ? "ip" : "ip6";
+  return [`${ip} saddr`, `${ip} daddr`, "meta l4proto", "th sport", "th dport"];
+}
+
+/** The set of connections that a policy has ended, each way of each as "source . destination . protocol . port . port". */
+export function endedSet(family: Family): string {
+  return `${setPrefix(family)}ended`;
 }
 
 /** The chain that sets the DSCP of what leaves the pools, by endpoint. */

@@ -192,6 +192,21 @@ Deno.test("a policy ends the connections that it forbids, and no others", async 
   assert.deepEqual(conntrack.connections.map(({ id }) => id), kept.map(({ id }) => id));
 });
 
+Deno.test("what a policy ended is kept from coming back as long as it is forbidden", async () => {
+  const { conntrack, filter, world, round } = makeScene();
+  await round();
+  conntrack.add(connection(2, "10.0.0.1", "10.0.0.2", 80));
+  const deny = policy("p", { selector: 'role == "db"', ingress: [{ action: "Deny" }] });
+  world.put(deny);
+  await round();
+  const ended =
+    async () => [...(await filter.handle().read()).tables.get("inet")?.sets.get("cali40ended")?.elements.keys() ?? []];
+  assert.deepEqual(await ended(), ["10.0.0.1 . 10.0.0.2 . tcp . 50002 . 80", "10.0.0.2 . 10.0.0.1 . tcp . 80 . 50002"]);
+  world.delete(deny);
+  await round();
+  assert.deepEqual(await ended(), []);
+});
+
 Deno.test("the host's own connections to its workloads are not ended, and a failure to end others is tried again", async () => {
   const scene = makeScene();
   const link = await scene.kernel.links.createVeth({ name: "eth0", mac: "02:00:00:00:00:01", peerName: "x" });
