@@ -75,8 +75,10 @@ export interface PeerConfig {
   readonly maxPrefixesWarning?: number;
   /** Seconds until a session that was ended for `maxPrefixes` starts again, 0 for not by itself; absent means after IdleHold. */
   readonly maxPrefixesRestart?: number;
-  /** An unnumbered peer: found by router advertisements on this interface. */
+  /** An unnumbered peer: found by router advertisements on this interface; the address is empty until then. */
   readonly interface?: string;
+  /** Whoever calls from these prefixes is a peer of this kind; the address is empty. */
+  readonly dynamicNeighbours?: readonly string[];
   /** Our role towards the peer (RFC 9234). */
   readonly role?: PeerRole;
   /** No session with a peer that announces no role. */

@@ -11,6 +11,8 @@
 export interface Endpoint {
   readonly address: Uint8Array;
   readonly port: number;
+  /** The interface of a link-local address. */
+  readonly scopeId?: number;
 }
 
 /** A byte stream to a peer. */

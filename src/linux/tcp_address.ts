@@ -45,7 +45,9 @@ export function decodeSockaddr(struct: Uint8Array): Endpoint {
   const address = struct.slice(8, 24);
   const isMapped = address.subarray(0, 10).every((octet) => octet === 0) && address[10] === 0xff &&
     address[11] === 0xff;
-  return { address: isMapped ? address.slice(12) : address, port };
+  if (isMapped) return { address: address.slice(12), port };
+  const isLinkLocal = address[0] === 0xfe && (address[1]! & 0xc0) === 0x80;
+  return isLinkLocal ? { address, port, scopeId: view.getUint32(24, true) } : { address, port };
 }
 
 /** "192.0.2.1" or "2001:db8::1". */

@@ -178,7 +178,7 @@ function makeSocket(isV6: boolean): number {
 }
 
 /** A msghdr with its buffers, made once and filled by each recvmsg. */
-class Message {
+export class Message {
   // Buffers of their own, which V8 never moves: the struct holds their addresses.
   readonly #header = new Uint8Array(new ArrayBuffer(MSGHDR_BYTES + 64));
   readonly #name = new Uint8Array(new ArrayBuffer(128));

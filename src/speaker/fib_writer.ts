@@ -148,7 +148,9 @@ export function makeFibWriter(kernel: LinuxKernel, { clock, log }: { clock: Cloc
       const change = { family, address, length, metric };
       if (failed.size > 0) failed.delete(keyOf(change));
       const [first = NO_NEXTHOP, ...others] = nexthops;
-      if (others.length === 0) return put("replace", change, first);
+      // An IPv4 route by an IPv6 gateway needs RTA_VIA, which the batch does not write.
+      const isVia = family === 4 && first.gateway?.length === 16;
+      if (others.length === 0 && !isVia) return put("replace", change, first);
       flush();
       const kept = nexthops.map((nexthop) => ({ ...nexthop, gateway: nexthop.gateway?.slice() }));
       void applyMany({ ...change, address: address.slice(), nexthops: kept });

@@ -197,6 +197,7 @@ export function makePeer(initial: PeerConfig, speaker: SpeakerConfig, around: Pe
         localAddress: transport.local.address,
         ...around.localAddresses(transport.local.address),
         peerAddress: transport.remote.address,
+        ...(transport.remote.scopeId === undefined ? {} : { ifindex: transport.remote.scopeId }),
         localAs: config.localAs,
         keepsStale: stale,
       });
@@ -383,6 +384,28 @@ function withHeader(type: number, body: Uint8Array): Uint8Array {
   putHeader(message, 0, message.length, type);
   message.set(body, HEADER_LENGTH);
   return message;
+}
+
+/** The row of an unnumbered peer whose neighbour has not been found. */
+export function waitingRow(config: PeerConfig, reason: string): PeerStatus {
+  return {
+    peer: config.interface ?? "",
+    name: config.name,
+    as: config.as,
+    localAs: config.localAs,
+    state: "Idle",
+    since: new Date(0).toISOString(),
+    received: 0,
+    accepted: 0,
+    advertised: 0,
+    lastError: null,
+    rrClient: config.rrClient,
+    reason,
+    routerId: null,
+    holdTime: null,
+    families: [],
+    messages: { received: [], sent: [] },
+  };
 }
 
 function shutdownText(words: string): string {

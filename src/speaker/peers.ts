@@ -11,6 +11,7 @@ import type { SessionFacts } from "../bgp/rib/interface.ts";
 import { CEASE_CONFIG_CHANGE, CEASE_DECONFIGURED, CEASE_SHUTDOWN } from "../bgp/wire/notification.ts";
 import { SyscallError } from "../linux/libc.ts";
 import { type Accepted, adoptTcp, connectTcp, refuseTcp, setHops } from "../linux/tcp_socket.ts";
+import { parseAddress } from "../linux/tcp_address.ts";
 import { addressText, makePeer, type Peer, type PeerSurroundings } from "./peer.ts";
 import { hopsFor, sessionKey, tcpOptionsFor } from "./session_config.ts";
 
@@ -30,6 +31,8 @@ export interface Peers {
 }
 
 type Around = Omit<PeerSurroundings, "connect"> & {
+  /** Somebody without a peer connects; true when there is one now. */
+  welcome(address: Uint8Array, ifindex: number): boolean;
   localAddresses(address: Uint8Array): Pick<SessionFacts, "localAddressOther" | "localLinkLocal">;
 };
 
@@ -64,6 +67,8 @@ export function makePeers(around: Around): Peers {
     let found: Peer | undefined;
     for (const { peer } of peers.values()) {
       if (peer.config.address.split("%")[0] !== address) continue;
+      // Link-local addresses are told apart by their link.
+      if (remote.scopeId !== undefined && parseAddress(peer.config.address).scopeId !== remote.scopeId) continue;
       if (peer.config.sourceAddress === ours) return peer;
       found ??= peer;
     }
@@ -89,7 +94,8 @@ export function makePeers(around: Around): Peers {
       }
     },
     accept(accepted) {
-      const peer = find(accepted);
+      const { address, scopeId = 0 } = accepted.remote;
+      const peer = find(accepted) ?? (around.welcome(address, scopeId) ? find(accepted) : undefined);
       if (!peer) return refuse(accepted, "no such peer");
       try {
         setHops(accepted.fd, accepted.remote.address.length === 16, hopsFor(peer.config));

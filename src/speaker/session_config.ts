@@ -38,6 +38,8 @@ export function capabilitiesFor(peer: PeerConfig, config: SpeakerConfig): Capabi
     extendedMessage: true,
     as4: peer.localAs,
     role,
+    // IPv4 routes over an IPv6 session (RFC 8950).
+    extendedNextHop: peer.address.includes(":") && peer.families.includes(4),
     addPathSend: peer.addPaths === "send" || peer.addPaths === "both" ? families : 0,
     addPathReceive: peer.addPaths === "receive" || peer.addPaths === "both" ? families : 0,
     gracefulRestart: announcedRestart(peer.gracefulRestartTime ?? DEFAULT_RESTART_TIME, families),

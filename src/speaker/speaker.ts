@@ -22,6 +22,8 @@ import { makeBfdThread } from "./bfd_thread.ts";
 import { makeBmp } from "./bmp.ts";
 import { type FibReader, makeFibReader } from "./fib_reader.ts";
 import { makeFibWriter } from "./fib_writer.ts";
+import { makeFoundPeers } from "./found_peers.ts";
+import { waitingRow } from "./peer.ts";
 import { makeListeners } from "./listeners.ts";
 import type { Answers, Query, SpeakerStatus } from "./messages.ts";
 import { makeMrt } from "./mrt.ts";
@@ -64,7 +66,11 @@ export interface Speaker {
 
 /** Makes a speaker without a configuration. */
 export function makeSpeaker({ router, tables, clock, log, random, kernel, onStatus }: SpeakerParts): Speaker {
+  let configured: SpeakerConfig = EMPTY_CONFIG;
+  /** With the peers found in place of their templates. */
   let config: SpeakerConfig = EMPTY_CONFIG;
+  let isReady = false;
+  let isFoundDue = false;
   let isDirty = false;
   let isScheduled = false;
   let isStopped = false;
@@ -113,7 +119,32 @@ export function makeSpeaker({ router, tables, clock, log, random, kernel, onStat
   });
   const taps = makeTaps();
   const mrt = makeMrt({ router: tables, taps, clock, log });
+  const found = makeFoundPeers({
+    clock,
+    log,
+    isEstablished: (name) => peers.byName(name)?.isEstablished ?? false,
+    changed() {
+      isFoundDue = true;
+      if (isReady && !isStopped) applyFound();
+    },
+  });
+  const applyFound = () => {
+    isFoundDue = false;
+    config = found.expand(configured);
+    peers.prepare(config);
+    router.configure(config);
+    applyPeers();
+  };
+  const applyPeers = () => {
+    listeners.configure(config);
+    peers.apply(config);
+    bfd.configure(config);
+    bmp.configure(config);
+    touch();
+    statusChanged();
+  };
   const peers = makePeers({
+    welcome: found.welcome,
     tap: taps,
     restart,
     router,
@@ -150,7 +181,10 @@ export function makeSpeaker({ router, tables, clock, log, random, kernel, onStat
     peers: () => [...peers.all].map((peer) => peer.tapped),
     statusChanged,
   });
-  const peerRows = () => [...peers.all].map((peer) => ({ ...peer.status(), bfd: bfd.status(peer.config.name) }));
+  const peerRows = () => [
+    ...[...peers.all].map((peer) => ({ ...peer.status(), bfd: bfd.status(peer.config.name) })),
+    ...found.waiting.map(({ peer, reason }) => waitingRow(peer, reason)),
+  ];
   const listeners = makeListeners((accepted) => peers.accept(accepted), { clock, log, changed: statusChanged });
   const stopRounds = onRound(round);
 
@@ -163,7 +197,9 @@ export function makeSpeaker({ router, tables, clock, log, random, kernel, onStat
   return {
     async configure(next) {
       const isUsingFib = next.fib.isLearning || next.fib.isInstalling;
-      config = withPasswords(next, log);
+      configured = withPasswords(next, log);
+      isReady = false;
+      config = found.expand(configured);
       peers.prepare(config);
       router.configure(config);
       if (isUsingFib || next.peers.length > 0) {
@@ -174,12 +210,10 @@ export function makeSpeaker({ router, tables, clock, log, random, kernel, onStat
         if (next.fib.isInstalling) restart.begin(reader.hasFoundOwn, next.fib.sweepDelay);
       }
       if (isStopped) return;
-      listeners.configure(config);
-      peers.apply(config);
-      bfd.configure(config);
-      bmp.configure(config);
-      touch();
-      statusChanged();
+      isReady = true;
+      // A neighbour may have been found meanwhile.
+      if (isFoundDue) applyFound();
+      else applyPeers();
     },
     query<Q extends Query>(query: Q) {
       return answer(query) as Answers[Q["kind"]] | Promise<Answers[Q["kind"]]>;
@@ -190,6 +224,7 @@ export function makeSpeaker({ router, tables, clock, log, random, kernel, onStat
       round();
       isStopped = true;
       stopRounds();
+      found.close();
       listeners.close();
       restart.close();
       // AdminDown first: a peer whose BFD hears nothing more would take that for a failure of the path.

@@ -60,6 +60,8 @@ interface Draft {
   readonly isReverse: boolean;
   readonly resource: BGPPeer;
   readonly isSelected: boolean;
+  /** The peer's address is found at run time: `address` is "%interface" or the prefix that it may be in. */
+  readonly isFound?: boolean;
 }
 
 /** All sessions of the node, those of the mesh first. */
@@ -115,9 +117,23 @@ function forwardDrafts(fleet: Fleet, resource: BGPPeer, isGlobal: boolean, probl
   const parts = splitPeerIP(spec.peerIP ?? "");
   const ip = Ip.tryParse(parts?.address ?? "");
   if (!parts || !ip) {
-    // An unnumbered peer has an interface for an address; its session finds the neighbour.
-    if (!peerAnnotations(metadata.annotations).interface) problems.push(`BGPPeer ${metadata.name}: no peerIP`);
-    return [];
+    // An unnumbered peer has an interface for an address, a dynamic one the prefix that it calls from.
+    const { interface: link, dynamicNeighbours } = peerAnnotations(metadata.annotations);
+    if (!link && !dynamicNeighbours) problems.push(`BGPPeer ${metadata.name}: no peerIP`);
+    const addresses = link ? [`%${link}`] : (dynamicNeighbours ?? []);
+    return addresses.map((address): Draft => ({
+      name: addresses.length === 1 ? name : `${name}.${address}`,
+      address,
+      port: 0,
+      as: spec.asNumber ?? fleet.self.as,
+      clusterId: "",
+      isCalicoNode: false,
+      isGlobal,
+      isReverse: false,
+      isSelected: false,
+      isFound: true,
+      resource,
+    }));
   }
   const address = ip.toString();
   const known = nodesWith(fleet, address, spec.asNumber, parts.port)[0];
@@ -192,8 +208,8 @@ function nodesWith(fleet: Fleet, address: string, as: number | undefined, port: 
 function complete(fleet: Fleet, draft: Draft): PeerConfig | undefined {
   const { self } = fleet;
   const { spec, metadata } = draft.resource;
-  const family = familyOf(draft.address);
-  const own = addressOf(self, family);
+  const family = draft.address.startsWith("%") ? 6 : familyOf(draft.address);
+  const own = draft.isFound ? "" : addressOf(self, family);
   if (own === undefined) return undefined;
   const isOurs = !draft.isReverse && !draft.isSelected;
   const localAs = isOurs && spec.localASNumber ? spec.localASNumber : self.as;
@@ -206,11 +222,12 @@ function complete(fleet: Fleet, draft: Draft): PeerConfig | undefined {
   return {
     ...common(annotations, family, spec.maxRestartTime),
     name: draft.name,
-    address: draft.address,
+    address: draft.isFound ? "" : draft.address,
+    ...(draft.isFound && !draft.address.startsWith("%") ? { dynamicNeighbours: [draft.address] } : {}),
     port: draft.port || 179,
     as: draft.as,
     localAs,
-    ...(spec.sourceAddress === "None" ? {} : { sourceAddress: own }),
+    ...(spec.sourceAddress === "None" || draft.isFound ? {} : { sourceAddress: own }),
     passive: annotations.passive ?? (draft.isGlobal && draft.isCalicoNode && draft.address > own),
     ...(keepalive === undefined ? {} : { keepaliveTime: Math.round(keepalive) }),
     rrClient: isClient,
@@ -218,12 +235,17 @@ function complete(fleet: Fleet, draft: Draft): PeerConfig | undefined {
     ...(isSameAs && self.clusterId !== "" ? { clusterId: self.clusterId } : {}),
     nextHopMode: isKept ? "keep" : (mode?.toLowerCase() as NextHopMode | undefined) ?? "auto",
     ...(spec.ttlSecurity ? { ttlSecurityHops: spec.ttlSecurity } : {}),
-    importFilters: withRules(fleet, spec.filters, "import", family),
-    exportFilters: withRules(fleet, spec.filters, "export", family),
+    importFilters: withRules(fleet, spec.filters, "import", familiesOf(annotations, family)),
+    exportFilters: withRules(fleet, spec.filters, "export", familiesOf(annotations, family)),
     isSameAs,
     allowLocalAs: isOurs ? spec.numAllowedLocalASNumbers ?? 0 : 0,
     ...(spec.reachableBy && !draft.isReverse ? { reachableBy: spec.reachableBy } : {}),
   };
+}
+
+/** An unnumbered session carries both families, others the one of their addresses, unless something else is said. */
+function familiesOf(annotations: PeerAnnotations, family: AddressFamily): readonly AddressFamily[] {
+  return annotations.families ?? (annotations.interface === undefined ? [family] : FAMILIES);
 }
 
 /** The filters that say anything in that direction and family. */
@@ -231,11 +253,11 @@ function withRules(
   fleet: Fleet,
   names: readonly string[] = [],
   direction: "import" | "export",
-  family: AddressFamily,
+  families: readonly AddressFamily[],
 ): string[] {
   return names.filter((name) => {
     const filter = fleet.filters.find((candidate) => candidate.name === name);
-    return filter !== undefined && filter[`${direction}V${family}`].length > 0;
+    return filter !== undefined && families.some((family) => filter[`${direction}V${family}`].length > 0);
   });
 }
 
@@ -245,7 +267,7 @@ function common(annotations: PeerAnnotations, family: AddressFamily, restartTime
   const { passwordFile, maxPrefixes, interface: name, role, addPaths = "both" } = annotations;
   const { isRoleStrict, maxPrefixesWarning, maxPrefixesRestart, idleHold, shutdown } = annotations;
   return {
-    families: [family],
+    families: familiesOf(annotations, family),
     holdTime: annotations.holdTime ?? DEFAULT_HOLD_TIME,
     multihop: true,
     bfd: annotations.bfd ?? false,

@@ -68,7 +68,7 @@ export function resolveSpeaker(input: ResolveInput): Resolved {
     aggregates: aggregatesOf(input),
     advertisements: advertisementsOf(input),
     statics: peers.flatMap(({ address, reachableBy }) =>
-      reachableBy ? [{ cidr: Cidr.host(Ip.parse(address)).toString(), via: reachableBy }] : []
+      reachableBy && address !== "" ? [{ cidr: Cidr.host(Ip.parse(address)).toString(), via: reachableBy }] : []
     ),
     ignoredInterfaces: spec.ignoredInterfaces ?? [],
     internalRejectInterfaces: ["*.cali", "*.calico", ...(routes.ipip ? [] : ["tunl0"])],

@@ -24,6 +24,7 @@ import {
   IS_PLAIN,
 } from "./attribute_columns.ts";
 import type { AttributeStore } from "./attribute_store.ts";
+import { isLinkLocal } from "./link_local.ts";
 
 /** What members of an update group have in common. */
 export interface ExportFacts {
@@ -79,7 +80,10 @@ export function exportSet(
   const refusal = exportRefusal(facts, origin, flags) ?? policy?.(draft);
   if (refusal !== undefined) return refusal;
   const isReflected = facts.isInternal && !origin.isLocal && origin.isInternal;
-  if (isReflected && !draft.isChanged && facts.nextHopMode !== "self" && flags & IS_PLAIN && flags & HAS_LOCAL_PREF) {
+  if (
+    isReflected && !draft.isChanged && facts.nextHopMode !== "self" && flags & IS_PLAIN && flags & HAS_LOCAL_PREF &&
+    !isLinkLocal(store.mpNextHop(id))
+  ) {
     const spliced = spliceReflected(store, id, origin.routerId, facts.clusterId);
     if (spliced !== 0) return spliced;
   }
@@ -90,7 +94,9 @@ export function exportSet(
     return "only for customers (RFC 9234)";
   }
   const self = selfNextHop(facts, family);
+  // A link-local next hop means nothing to anybody else.
   const isSelf = origin.isLocal || facts.nextHopMode === "self" ||
+    attributes.nextHop !== undefined && isLinkLocal(attributes.nextHop) ||
     !facts.isInternal && facts.nextHopMode !== "keep" && !isThirdParty(facts, origin, attributes.nextHop);
   if (isSelf && self === undefined) return "no address of ours to be the next hop";
   const nextHop = isSelf ? self : attributes.nextHop;

@@ -27,6 +27,8 @@ export interface SessionFacts {
   /** Our link-local address, sent along as second IPv6 next hop when the session is on a link. */
   readonly localLinkLocal?: Uint8Array;
   readonly peerAddress: Uint8Array;
+  /** The interface of a session over link-local addresses. */
+  readonly ifindex?: number;
   /** Our AS on this session. */
   readonly localAs: number;
   /** Paths of an earlier session in these families (mask) are kept as stale until End-of-RIB (RFC 4724). */

@@ -8,6 +8,7 @@ import type { ExportFacts, PathOrigin } from "./export.ts";
 import type { Exporter } from "./exporter.ts";
 import type { Importer } from "./import.ts";
 import type { SessionFacts } from "./interface.ts";
+import { isLinkLocal } from "./link_local.ts";
 
 /** The router's record of a peer. */
 export interface PeerState {
@@ -45,8 +46,10 @@ export function exportFacts(config: SpeakerConfig, peer: PeerConfig, session: Se
     if (localAddressOther?.length === size) return localAddressOther;
     return configured ? Ip.tryParse(configured)?.bytes ?? NOTHING : NOTHING;
   };
+  // Over link-local addresses next hops are link-local too. Over IPv6, those of IPv4 routes are IPv6 where agreed on (RFC 8950).
+  const isUnnumbered = isLinkLocal(localAddress);
   const global6 = of(16, config.nodeAddress6);
-  const isOnLink = localLinkLocal?.length === 16 && global6.length === 16;
+  const isOnLink = !isUnnumbered && localLinkLocal?.length === 16 && global6.length === 16;
   return {
     isInternal: wire.isInternal,
     isConfederation: wire.isConfederation,
@@ -54,7 +57,7 @@ export function exportFacts(config: SpeakerConfig, peer: PeerConfig, session: Se
     clusterId: clusterIdOf(config, peer),
     localAs: session.localAs,
     nextHopMode: peer.nextHopMode,
-    self4: of(4, config.nodeAddress4),
+    self4: localAddress.length === 16 && wire.isExtendedNextHop ? NOTHING : of(4, config.nodeAddress4),
     self6: isOnLink ? Uint8Array.of(...global6, ...localLinkLocal) : global6,
     isExtendedNextHop: wire.isExtendedNextHop,
     role: wire.isInternal ? undefined : peer.role,

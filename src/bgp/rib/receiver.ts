@@ -14,6 +14,7 @@ import type { AttributeStore } from "./attribute_store.ts";
 import { Reason } from "./decision.ts";
 import { REFUSED } from "./import.ts";
 import type { ReceiveResult } from "./interface.ts";
+import { scoped } from "./link_local.ts";
 import type { LocRib } from "./loc_rib.ts";
 import { FAMILY_BITS, type PeerState } from "./peer.ts";
 import type { Policies } from "./policies.ts";
@@ -45,7 +46,13 @@ export class Receiver {
     let problem = view.malformed;
     if (view.nlriEnd > view.nlriStart) problem ??= this.#announce(peer, 0, view.nlriStart, view.nlriEnd, undefined);
     if (view.reachFamily !== 0 && view.reachEnd > view.reachStart) {
-      problem ??= this.#announce(peer, indexOf(view.reachFamily), view.reachStart, view.reachEnd, view.nextHopBytes());
+      problem ??= this.#announce(
+        peer,
+        indexOf(view.reachFamily),
+        view.reachStart,
+        view.reachEnd,
+        nextHopOf(peer, view),
+      );
     }
     if (!problem) return NO_FAULT;
     if (problem.kind === "reset") return { fault: problem, endOfRib: 0 };
@@ -120,6 +127,11 @@ function isUnroutable({ w0, w1, w2, w3, length }: NlriCursor, family: 0 | 1): bo
   if (family === 0) return w0 >= 0x7f000000 && (w0 >= 0xe0000000 || w0 < 0x80000000);
   return w0 >= 0xfe800000 && (w0 >>> 22 === 0x3fa || w0 >= 0xff000000) ||
     length === 128 && w0 === 0 && w1 === 0 && w2 === 0 && w3 <= 1;
+}
+
+function nextHopOf({ session }: PeerState, view: UpdateView): Uint8Array {
+  const bytes = view.nextHopBytes();
+  return session?.ifindex === undefined ? bytes : scoped(bytes, session.ifindex);
 }
 
 const NO_FAULT: ReceiveResult = { endOfRib: 0 };

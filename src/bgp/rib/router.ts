@@ -30,6 +30,7 @@ import type {
   SessionFacts,
 } from "./interface.ts";
 import { Reason } from "./decision.ts";
+import { scopeOf, unscoped } from "./link_local.ts";
 import { LocRib } from "./loc_rib.ts";
 import { IS_STALE } from "./path_table.ts";
 import { compareAddresses, exportFacts, FAMILY_BITS, groupKey, type PeerState } from "./peer.ts";
@@ -103,7 +104,7 @@ export class RouterCore implements Router {
     this.settle();
     const old = this.config;
     this.config = config;
-    const isPolicyChanged = policyText(old) !== policyText(config);
+    const isPolicyChanged = policyText(old, config) !== policyText(config, old);
     this.nextHops.isResolving = config.fib.isLearning || config.fib.isInstalling;
     const wanted = new Set(config.peers.map(({ name }) => name));
     for (const peer of this.peers) {
@@ -343,7 +344,7 @@ export class RouterCore implements Router {
     const hop = set === this.#localSet
       ? OWN_NEXT_HOP
       : store.hasMpNextHop(set)
-      ? nextHops.retain(store.mpNextHop(set))
+      ? nextHops.retain(unscoped(store.mpNextHop(set)), scopeOf(store.mpNextHop(set)))
       : nextHops.retain4(store.columns.nextHop4[set]!);
     this.#hops[set] = hop;
     this.#hopSerials[set] = store.serial(set);
@@ -604,10 +605,11 @@ function originOf(peer: PeerState, session: SessionFacts): PathOrigin {
   return { isLocal: false, isInternal, isClient: isInternal && peer.config.rrClient, routerId: session.routerId };
 }
 
-/** The parts of the configuration that routes depend on, as one text to compare. */
-function policyText(config: SpeakerConfig): string {
+/** The parts of the configuration that routes depend on, as one text to compare: no peer that the other one lacks. */
+function policyText(config: SpeakerConfig, other: SpeakerConfig): string {
   const { peers, listen: _listen, ...rest } = config;
-  const policies = peers.map((peer) => [
+  const names = new Set(other.peers.map(({ name }) => name));
+  const policies = peers.filter(({ name }) => names.has(name)).map((peer) => [
     peer.name,
     peer.importFilters,
     peer.exportFilters,

@@ -10,6 +10,7 @@ import { Ip } from "../../lib/ip.ts";
 import { wordsOf } from "../filter/prefix_classes.ts";
 import { LOSS, Reason, WIN } from "../rib/decision.ts";
 import type { RouteQuery, RouteRow } from "../rib/interface.ts";
+import { unscoped } from "../rib/link_local.ts";
 import { IS_MULTIPATH, IS_STALE } from "../rib/path_table.ts";
 import { FAMILY_BITS, type PeerState } from "../rib/peer.ts";
 import type { RouterCore } from "../rib/router.ts";
@@ -172,7 +173,7 @@ function describe(attributes: PathAttributes, isLocal: boolean): Described {
   return {
     nextHop: isLocal || !nextHop
       ? null
-      : Ip.fromBytes(nextHop.length === 32 ? nextHop.subarray(0, 16) : nextHop).toString(),
+      : Ip.fromBytes(unscoped(nextHop.length === 32 ? nextHop.subarray(0, 16) : nextHop)).toString(),
     asPath: attributes.asPath.flatMap(({ asns }) => asns),
     origin: ORIGINS[attributes.origin],
     localPref: attributes.localPref ?? null,

@@ -83,6 +83,10 @@ export interface PeerAnnotations {
   readonly idleHold?: number;
   /** The session is shut down; the words are told to the peer (RFC 9003). */
   readonly shutdown?: string;
+  /** Whoever calls from these prefixes is a peer. */
+  readonly dynamicNeighbours?: readonly string[];
+  /** Families of the session, where it is not the one of its addresses. */
+  readonly families?: readonly (4 | 6)[];
   /** ADD-PATH that is offered (RFC 7911). */
   readonly addPaths?: AddPathsWish;
 }
@@ -105,6 +109,8 @@ export const PEER_ANNOTATIONS = [
   "tortie/interface",
   "tortie/role",
   "tortie/add-paths",
+  "tortie/dynamic-neighbours",
+  "tortie/families",
   "tortie/role-strict",
   "tortie/max-prefixes-warning",
   "tortie/max-prefixes-restart",
@@ -141,6 +147,7 @@ export function peerAnnotations(annotations: LabelMap | undefined): PeerAnnotati
   const text = (key: typeof PEER_ANNOTATIONS[number]) => annotations?.[key] || undefined;
   const number = (value: string | undefined) => value && /^[0-9]+$/.test(value) ? Number(value) : undefined;
   const flag = (value: string | undefined) => value === "true" ? true : value === "false" ? false : undefined;
+  const list = (value: string | undefined) => value?.split(",").map((part) => part.trim());
   const { isWanted: bfd, interval, multiplier, hops } = parseBfd(text("tortie/bfd") ?? "") ?? {};
   const all = {
     passwordFile: text("tortie/password-file"),
@@ -151,6 +158,10 @@ export function peerAnnotations(annotations: LabelMap | undefined): PeerAnnotati
     passive: flag(text("tortie/passive")),
     interface: text("tortie/interface"),
     role: BGP_ROLES.find((role) => role === text("tortie/role")),
+    dynamicNeighbours: list(text("tortie/dynamic-neighbours")),
+    families: list(text("tortie/families"))?.flatMap((name) =>
+      name === "ipv4" ? [4 as const] : name === "ipv6" ? [6 as const] : []
+    ),
     isRoleStrict: flag(text("tortie/role-strict")),
     maxPrefixesWarning: number(text("tortie/max-prefixes-warning")),
     maxPrefixesRestart: number(text("tortie/max-prefixes-restart")),

@@ -4,6 +4,7 @@
  */
 
 import { z } from "zod";
+import { Cidr } from "../../lib/cidr.ts";
 import { kindEntry } from "../kinds.ts";
 import { nearest } from "../nearest.ts";
 import { BFD_HINT, parseBfd } from "../resources/bfd.ts";
@@ -106,6 +107,14 @@ const CHECKS: Readonly<Record<typeof ANNOTATIONS[number], (value: string) => str
     BGP_ROLES.some((role) => role === value) ? undefined : `one of ${BGP_ROLES.join(", ")} (RFC 9234)`,
   "tortie/add-paths": (value) =>
     ADD_PATHS.some((wish) => wish === value) ? undefined : `one of ${ADD_PATHS.join(", ")} (RFC 7911)`,
+  "tortie/dynamic-neighbours": (value) =>
+    value.split(",").every((part) => Cidr.tryParse(part.trim()))
+      ? undefined
+      : "prefixes that peers may connect from: 192.0.2.0/24, 2001:db8::/64",
+  "tortie/families": (value) =>
+    value.split(",").every((part) => ["ipv4", "ipv6"].includes(part.trim()))
+      ? undefined
+      : '"ipv4", "ipv6" or "ipv4, ipv6"',
   "tortie/role-strict": flag,
   "tortie/max-prefixes-warning": (value) =>
     /^[1-9][0-9]?$|^100$/.test(value) ? undefined : "percent of tortie/max-prefixes: 1 to 100",
