@@ -15,6 +15,7 @@ import { type Message, NLMSG_OVERRUN, readMessages } from "../netlink/message.ts
 import { decodeNeighbour, RTM_DELNEIGH, RTM_NEWNEIGH } from "../netlink/neighbour.ts";
 import { RTM_DELROUTE, RTM_NEWROUTE } from "../netlink/route.ts";
 import { decodeRoute } from "../netlink/route_row.ts";
+import { dropEchoes } from "./echo_filter.ts";
 import type { Namespace } from "./namespace.ts";
 import { type NetlinkSocket, openNetlink } from "./netlink_socket.ts";
 import { nextTurn } from "./pause.ts";
@@ -58,6 +59,7 @@ export function watchKernel(
 ): () => void {
   const groups = types.reduce((mask, type) => mask | GROUPS[type], 0);
   const socket = openNetlink({ namespace, groups, receiveBuffer });
+  if (echoes) dropEchoes(socket.fd, echoes);
   let isStopped = false;
   let timer: ReturnType<typeof setTimeout> | undefined;
   const deliver = (event: KernelEvent) => {
