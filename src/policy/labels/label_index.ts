@@ -205,8 +205,8 @@ export class LabelIndex<T extends Labelled> {
   }
 
   #candidatesOfPair(label: string, value: string, into: Set<Entry<T>>): void {
-    for (const entry of this.#entriesByPair.get(label, value)) into.add(entry);
-    for (const entry of this.#entriesByLabel.get(label)) into.add(entry);
+    this.#entriesByPair.addTo(label, value, into);
+    this.#entriesByLabel.addTo(label, into);
   }
 
   #judge(object: T, candidates: ReadonlySet<Entry<T>>): void {

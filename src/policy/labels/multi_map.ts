@@ -39,6 +39,14 @@ export class MultiMap<K, V extends object> {
     else if (found !== undefined) yield found;
   }
 
+  /** Puts the values of a key into a set; this is the hot path, where a generator is too slow. */
+  addTo(key: K, into: Set<V>): void {
+    const found = this.#map.get(key);
+    if (found === undefined) return;
+    if (found instanceof Set) { for (const value of found) into.add(value); }
+    else into.add(found);
+  }
+
   /** The values of all keys; one that several keys have comes several times. */
   *values(): Generator<V> {
     for (const key of this.#map.keys()) yield* this.get(key);
@@ -73,6 +81,11 @@ export class PairMap<V extends object> {
   *get(label: string, value: string): Generator<V> {
     const values = this.#labels.get(label);
     if (values) yield* values.get(value);
+  }
+
+  /** Puts the members with the label at that value into a set. */
+  addTo(label: string, value: string, into: Set<V>): void {
+    this.#labels.get(label)?.addTo(value, into);
   }
 
   /** The members with the label, whatever its value. */
