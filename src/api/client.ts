@@ -10,7 +10,7 @@
 import { ApiError, isApiErrorCode } from "./error.ts";
 import { ConnReader, contentLength, type Head, HttpError, writeAll } from "./http1.ts";
 import type { ApiClient } from "./node_api.ts";
-import type { ResourceEvent, ResourceFilter, WatchLine, WriteChoice } from "./shapes.ts";
+import type { MonitorLine, ResourceEvent, ResourceFilter, WatchLine, WriteChoice } from "./shapes.ts";
 
 /** The largest answer, in bytes. */
 const MAX_ANSWER = 1024 * 1024 * 1024;
@@ -54,8 +54,17 @@ export function connectApi(socket: string): ApiClient {
       peers: () => call("GET", ["bgp", "peers"]),
       routes: (query = {}) => call("GET", ["bgp", "routes"], { ...query }),
       explain: (prefix) => call("GET", ["bgp", "explain"], { prefix }),
+      monitor: () => lines<MonitorLine>(socket, pathText(["bgp", "monitor"])),
     },
-    policy: { explain: (query) => call("GET", ["policy", "explain"], { ...query }) },
+    policy: {
+      explain: (query) => call("GET", ["policy", "explain"], { ...query }),
+      list: ({ hits } = {}) => call("GET", ["policy", "list"], { hits }),
+      lint: () => call("GET", ["policy", "lint"]),
+    },
+    confirm: {
+      apply: (request) => call("POST", ["confirm", "apply"], {}, request),
+      confirm: () => call("POST", ["confirm"]),
+    },
     status: () => call("GET", ["status"]),
     reload: () => call("POST", ["reload"]),
   };
@@ -101,17 +110,23 @@ async function roundTrip(socket: string, method: string, target: string, body: u
 }
 
 async function* watch(socket: string, kind: string, filter: ResourceFilter): AsyncGenerator<ResourceEvent> {
+  const target = pathText(["resources", kind]) + queryText({ ...filter, watch: true });
+  for await (const line of lines<WatchLine>(socket, target)) {
+    if (line.type !== "synced" && line.type !== "unavailable") yield line;
+  }
+}
+
+/** The lines of a stream, until the node ends it. */
+async function* lines<T>(socket: string, target: string): AsyncGenerator<T> {
   const conn = await dial(socket, performance.now() + BUSY_MS);
   try {
-    const target = pathText(["resources", kind]) + queryText({ ...filter, watch: true });
     const { head, reader } = await send(conn, "GET", target, undefined);
     const status = Number(head.start[1]);
     if (status !== 200) throw refusal(status, new TextDecoder().decode(await reader.rest(MAX_ANSWER)));
     for (;;) {
       const text = await reader.line(MAX_ANSWER);
       if (text === undefined) return;
-      const line = JSON.parse(text) as WatchLine;
-      if (line.type !== "synced" && line.type !== "unavailable") yield line;
+      yield JSON.parse(text) as T;
     }
   } finally {
     conn.close();

@@ -8,12 +8,17 @@ import type {
   AddressOwner,
   AttachRequest,
   BlockRow,
+  ConfirmRequest,
+  ConfirmResult,
   IpamFinding,
   IpamSettings,
+  MonitorLine,
   NodeStatus,
   PeerRow,
   PolicyExplanation,
+  PolicyFinding,
   PolicyQuery,
+  PolicyRow,
   PoolRow,
   ReloadResult,
   ResourceEvent,
@@ -22,6 +27,7 @@ import type {
   RouteExplanation,
   RouteQuery,
   RouteRow,
+  Unconfirmed,
   WatchLine,
   WorkloadRow,
   WriteChoice,
@@ -84,16 +90,38 @@ export interface BgpCalls {
   explain(prefix: string): Promise<RouteExplanation>;
 }
 
+/** What the node implements: sessions and best paths that change go to `sink` until it is stopped. */
+export interface NodeBgp extends BgpCalls {
+  monitor(sink: (line: MonitorLine) => void): StopWatch;
+}
+
+/** What a client sees of it: changes are read with `for await`. */
+export interface ClientBgp extends BgpCalls {
+  monitor(): AsyncIterable<MonitorLine>;
+}
+
 /** Policy decisions. */
 export interface PolicyCalls {
   explain(query: PolicyQuery): Promise<PolicyExplanation>;
+  /** In the order in which they judge; with `hits`, with what the kernel counted. */
+  list(choice?: { readonly hits?: boolean | undefined }): Promise<PolicyRow[]>;
+  /** What is probably not meant. */
+  lint(): Promise<PolicyFinding[]>;
+}
+
+/** Changes that take themselves back. */
+export interface ConfirmCalls {
+  /** Applies resources, all or none, and takes them back when the time is over. Throws `ApiError` `conflict` while others wait. */
+  apply(request: ConfirmRequest): Promise<ConfirmResult>;
+  /** Lets what waits stand for good; throws `ApiError` `missing` when nothing does. */
+  confirm(): Promise<Unconfirmed>;
 }
 
 interface Calls {
   readonly workloads: WorkloadCalls;
   readonly ipam: IpamCalls;
-  readonly bgp: BgpCalls;
   readonly policy: PolicyCalls;
+  readonly confirm: ConfirmCalls;
   status(): Promise<NodeStatus>;
   /** Reads the configuration file again, as SIGHUP does; throws `ApiError` `invalid` and changes nothing if it is wrong. */
   reload(): Promise<ReloadResult>;
@@ -101,11 +129,13 @@ interface Calls {
 
 /** The API as the running node implements it. */
 export interface NodeApi extends Calls {
+  readonly bgp: NodeBgp;
   readonly resources: NodeResources;
 }
 
 /** The API as a client calls it. */
 export interface ApiClient extends Calls {
+  readonly bgp: ClientBgp;
   readonly resources: ClientResources;
 }
 

@@ -8,7 +8,9 @@
  *   GET    /v1/workloads                       POST (attach)  DELETE /v1/workloads/NAME
  *   GET    /v1/ipam/{pools,blocks,check}       GET, DELETE /v1/ipam/addresses/IP       PATCH /v1/ipam/settings
  *   GET    /v1/bgp/peers   /v1/bgp/routes?prefix&received&advertised   /v1/bgp/explain?prefix
- *   GET    /v1/policy/explain?from&to&protocol&port
+ *   GET    /v1/bgp/monitor
+ *   GET    /v1/policy/explain?from&to&protocol&port&live     /v1/policy/list?hits     /v1/policy/lint
+ *   POST   /v1/confirm/apply                   POST   /v1/confirm
  *   GET    /liveness  /readiness
  */
 
@@ -18,7 +20,7 @@ import type { AnyResource, Kind } from "../model/resources/mod.ts";
 import { anyText, flag, list, map, members, object, optional, text, whole, wrong } from "./checks.ts";
 import { ApiError } from "./error.ts";
 import type { Health, NodeApi } from "./node_api.ts";
-import type { AttachRequest, ResourceFilter, WatchLine, WriteChoice } from "./shapes.ts";
+import type { AttachRequest, ConfirmRequest, MonitorLine, ResourceFilter, WatchLine, WriteChoice } from "./shapes.ts";
 
 /** A request whose path was matched. */
 interface Call {
@@ -35,7 +37,7 @@ interface Call {
 export type Answer =
   | { readonly json: unknown }
   | { readonly text: string; readonly status: number }
-  | { readonly stream: (sink: (line: WatchLine) => void) => () => void };
+  | { readonly stream: (sink: (line: WatchLine | MonitorLine) => void) => () => void };
 
 interface Route {
   readonly method: string;
@@ -116,7 +118,17 @@ const ROUTES: readonly Route[] = [
     query: ["prefix"],
     run: (call) => json(call.api.bgp.explain(wanted(call, "prefix"))),
   },
-  { method: "GET", path: "/v1/policy/explain", query: ["from", "to", "protocol", "port"], run: explainPolicy },
+  { method: "GET", path: "/v1/bgp/monitor", run: ({ api }) => ({ stream: (sink) => api.bgp.monitor(sink) }) },
+  { method: "GET", path: "/v1/policy/explain", query: ["from", "to", "protocol", "port", "live"], run: explainPolicy },
+  {
+    method: "GET",
+    path: "/v1/policy/list",
+    query: ["hits"],
+    run: (call) => json(call.api.policy.list({ hits: truth(call, "hits") })),
+  },
+  { method: "GET", path: "/v1/policy/lint", run: ({ api }) => json(api.policy.lint()) },
+  { method: "POST", path: "/v1/confirm/apply", run: ({ api, body }) => json(api.confirm.apply(confirmRequest(body))) },
+  { method: "POST", path: "/v1/confirm", run: ({ api }) => json(api.confirm.confirm()) },
   { method: "GET", path: "/liveness", run: ({ health }) => healthText(health.liveness()) },
   { method: "GET", path: "/readiness", run: ({ health }) => healthText(health.readiness()) },
 ];
@@ -221,10 +233,10 @@ function listOrWatch(call: Call): Promise<Answer> | Answer {
 }
 
 /** Only what names the resource is checked here; the whole of it is checked by what writes it. */
-function resource(body: unknown): AnyResource {
-  const given = object(body, "body");
-  kindOf(text(given.kind, "body.kind"));
-  text(object(given.metadata, "body.metadata").name, "body.metadata.name");
+function resource(body: unknown, path = "body"): AnyResource {
+  const given = object(body, path);
+  kindOf(text(given.kind, `${path}.kind`));
+  text(object(given.metadata, `${path}.metadata`).name, `${path}.metadata.name`);
   return body as AnyResource;
 }
 
@@ -244,7 +256,19 @@ function explainPolicy(call: Call): Promise<Answer> {
     to,
     protocol,
     ...port === undefined ? {} : { port: whole(0, 65535)(Number(port), "the parameter port") },
+    ...truth(call, "live") ? { live: true } : {},
   }));
+}
+
+/** The longest time that a change waits to be confirmed, in seconds. */
+const LONGEST_CONFIRM = 86_400;
+
+function confirmRequest(body: unknown): ConfirmRequest {
+  const { resources, seconds } = object(body, "body");
+  return {
+    resources: list(resource)(resources, "body.resources"),
+    seconds: whole(1, LONGEST_CONFIRM)(seconds, "body.seconds"),
+  };
 }
 
 function healthText(reason: string | null): Answer {

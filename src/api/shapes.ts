@@ -9,6 +9,10 @@ import type { Finding } from "../ipam/check.ts";
 import type { AddressUse, BlockUse, PoolUse } from "../ipam/show.ts";
 import type { ResourceId } from "../model/resource.ts";
 import type { AnyResource } from "../model/resources/mod.ts";
+import type { PolicyRow, RuleRow } from "../policy/explain/hits.ts";
+import type { Finding as PolicyFinding } from "../policy/explain/lint.ts";
+
+export type { PolicyFinding, PolicyRow, RuleRow };
 
 export type { ResourceId };
 
@@ -42,6 +46,20 @@ export type WatchLine =
   | ResourceEvent
   | { readonly type: "synced"; readonly revision: number }
   | { readonly type: "unavailable"; readonly error: string };
+
+/** What `bgp monitor` shows: a session or a best path that has changed; `lost` counts changes that were left out. */
+export type MonitorLine =
+  | {
+    readonly type: "session";
+    readonly time: string;
+    readonly peer: string;
+    readonly name: string;
+    readonly from: string;
+    readonly to: string;
+  }
+  | { readonly type: "best"; readonly time: string; readonly prefix: string; readonly route: RouteRow }
+  | { readonly type: "gone"; readonly time: string; readonly prefix: string }
+  | { readonly type: "lost"; readonly time: string; readonly count: number };
 
 /** A wish to make a workload reachable: exactly one of `netns`, `tap` and `interface` says where it is. */
 export interface AttachRequest {
@@ -150,6 +168,8 @@ export interface PolicyQuery {
   readonly to: string;
   readonly protocol: string;
   readonly port?: number | undefined;
+  /** Whether each step gets what the kernel counted for its rule. */
+  readonly live?: boolean | undefined;
 }
 
 /** The decision, step by step. */
@@ -161,7 +181,29 @@ export interface PolicyExplanation {
     readonly policy: string | null;
     readonly rule: number | null;
     readonly action: string;
+    /** With `live`: what the kernel of this host counted; null for what does not stand here. */
+    readonly packets?: number | null;
+    readonly bytes?: number | null;
   }[];
+}
+
+/** Resources to apply for a time: they are taken back after `seconds` unless they are confirmed. */
+export interface ConfirmRequest {
+  readonly resources: readonly AnyResource[];
+  readonly seconds: number;
+}
+
+/** What waits to be confirmed, or was. */
+export interface Unconfirmed {
+  /** "KIND NAME" of each. */
+  readonly resources: readonly string[];
+  /** When they are taken back. */
+  readonly until: string;
+}
+
+/** What was applied for a time. */
+export interface ConfirmResult extends Unconfirmed {
+  readonly results: readonly WriteResult[];
 }
 
 /** The node at a glance. */
@@ -187,6 +229,8 @@ export interface NodeStatus {
   readonly bgp: { readonly established: number; readonly configured: number };
   readonly workloads: { readonly ready: number; readonly total: number };
   readonly dataplane: { readonly inSync: boolean; readonly lastError: string | null };
+  /** What is taken back unless it is confirmed. */
+  readonly unconfirmed?: Unconfirmed | null;
 }
 
 /** What reading the configuration file again did. */

@@ -17,6 +17,7 @@ import { bgp } from "./commands/bgp.ts";
 import { ipam } from "./commands/ipam.ts";
 import { lab } from "./commands/lab.ts";
 import * as node from "./commands/node.ts";
+import { policy } from "./commands/policy.ts";
 import * as resources from "./commands/resources.ts";
 import { workload } from "./commands/workload.ts";
 import { inLines, withStack } from "./failure.ts";
@@ -28,6 +29,7 @@ const root = buildRouteMap({
     status: node.status,
     get: resources.get,
     apply: resources.apply,
+    confirm: resources.confirm,
     create: resources.create,
     replace: resources.replace,
     delete: resources.remove,
@@ -35,6 +37,7 @@ const root = buildRouteMap({
     workload,
     ipam,
     bgp,
+    policy,
     lab,
     reload: node.reload,
     down: node.down,

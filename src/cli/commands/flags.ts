@@ -75,3 +75,13 @@ export function parsePairs(pairs: readonly string[] = []): Record<string, string
     return [pair.slice(0, at), pair.slice(at + 1)];
   }));
 }
+
+/** Seconds of a time such as "60s", "5m" or "1h"; at most a day. Throws `Error` for what is none. */
+export function parseSeconds(text: string): number {
+  const [, digits = "", unit = "s"] = /^([0-9]{1,5})(s|m|h)?$/.exec(text) ?? [];
+  const seconds = Number(digits) * (unit === "h" ? 3600 : unit === "m" ? 60 : 1);
+  if (seconds < 1 || seconds > 86_400) {
+    throw new Error(`${JSON.stringify(text)} is no time from 1s to 24h: write 60s, 5m or 1h`);
+  }
+  return seconds;
+}

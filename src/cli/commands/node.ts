@@ -22,8 +22,8 @@ export const down = buildCommand<{ config?: string; socket?: string }, [], Termi
   docs: {
     brief: "Take everything that bears tortie's mark off this host",
     fullDescription:
-      "Takes everything that bears tortie's mark off this host: workload interfaces, routes, neighbours\n" +
-      "and their sysctls. What others made stays. The node must be stopped first. Addresses stay assigned in\n" +
+      "Takes everything that bears tortie's mark off this host: workload interfaces, routes, neighbours,\n" +
+      "their sysctls and the nftables tables. What others made stays. The node must be stopped first. Addresses stay assigned in\n" +
       "the store: detach workloads to give them back, or start the node again to get everything back.\n" +
       "\nExample: systemctl stop tortie && tortie down",
   },

@@ -2,7 +2,7 @@
 
 import { buildCommand } from "@stricli/core";
 import type { Terminal } from "../terminal.ts";
-import { argument, proposedArgument, proposedKinds, socket, toggle, word } from "./flags.ts";
+import { argument, parseSeconds, proposedArgument, proposedKinds, socket, toggle, word } from "./flags.ts";
 
 /** The flags of `get`. */
 export interface GetFlags {
@@ -66,7 +66,7 @@ const writeFlags = {
   socket,
 } as const;
 
-const write = (verb: "apply" | "create" | "replace", brief: string, fullDescription: string) =>
+const write = (verb: "create" | "replace", brief: string, fullDescription: string) =>
   buildCommand<WriteFlags, [], Terminal>({
     loader: async () => (await import("../verbs/write.ts"))[verb],
     parameters: { flags: writeFlags, aliases: { f: "file" } },
@@ -76,12 +76,49 @@ const write = (verb: "apply" | "create" | "replace", brief: string, fullDescript
 const whole = "The file is checked whole first: a mistake in it is named by line and field, and nothing is changed.\n" +
   "Resources of the node's own configuration file are changed there, not here.\n";
 
-export const apply = write(
-  "apply",
-  "Create or change resources from a file",
-  `Creates the resources of a file, or changes those that exist.\n${whole}\nExamples: tortie apply -f pool.yaml --dry-run\n` +
-    "          tortie get ippool p -o yaml | sed s/Never/Always/ | tortie apply -f -",
-);
+/** The flags of `apply`. */
+export interface ApplyFlags extends WriteFlags {
+  readonly confirm?: number;
+}
+
+export const apply = buildCommand<ApplyFlags, [], Terminal>({
+  loader: async () => (await import("../verbs/write.ts")).apply,
+  parameters: {
+    flags: {
+      ...writeFlags,
+      confirm: {
+        kind: "parsed",
+        parse: parseSeconds,
+        optional: true,
+        placeholder: "TIME",
+        brief: "Take it back after this time (60s, 5m, 1h) unless `tortie confirm` comes",
+      },
+    },
+    aliases: { f: "file" },
+  },
+  docs: {
+    brief: "Create or change resources from a file",
+    fullDescription: `Creates the resources of a file, or changes those that exist.\n${whole}` +
+      "With --confirm nothing can lock you out: all of the file is applied or nothing, and the node takes it back by\n" +
+      "itself, also when it was restarted, unless `tortie confirm` comes in time.\n" +
+      "\nExamples: tortie apply -f pool.yaml --dry-run\n" +
+      "          tortie apply -f host-policy.yaml --confirm 60s && ssh HOST tortie confirm\n" +
+      "          tortie get ippool p -o yaml | sed s/Never/Always/ | tortie apply -f -",
+  },
+});
+
+export const confirm = buildCommand<{ socket?: string }, [], Terminal>({
+  loader: async () => (await import("../verbs/write.ts")).confirm,
+  parameters: { flags: { socket } },
+  docs: {
+    brief: "Let stand what `apply --confirm` applied",
+    fullDescription:
+      "Lets stand for good what `apply --confirm` applied. Best given over a connection that was made\n" +
+      "after that: it shows that you are not locked out.\n" +
+      "\nExample: tortie confirm",
+  },
+});
+
 export const create = write(
   "create",
   "Create resources from a file; refused when one exists",

@@ -9,12 +9,12 @@
 
 import { type Agent, startAgent } from "../../agent/agent.ts";
 import { makeFirewallStage, type PolicyStage } from "../../agent/policy/firewall_stage.ts";
-import type { Snapshot } from "../../agent/snapshot.ts";
+import { type Confirmations, makeConfirmations } from "../../api/confirm.ts";
 import { ApiError } from "../../api/error.ts";
-import type { NodeApi } from "../../api/node_api.ts";
+import type { NodeApi, NodeResources } from "../../api/node_api.ts";
 import { makeResources } from "../../api/resources.ts";
 import { serveApi } from "../../api/server.ts";
-import type { NodeStatus, PolicyExplanation, PolicyQuery, ReloadResult, RouteQuery } from "../../api/shapes.ts";
+import type { NodeStatus, ReloadResult, RouteQuery } from "../../api/shapes.ts";
 import { Cidr } from "../../lib/cidr.ts";
 import type { Clock } from "../../lib/clock.ts";
 import { Ip } from "../../lib/ip.ts";
@@ -22,7 +22,7 @@ import type { Log } from "../../lib/log.ts";
 import { openConntrack } from "../../linux/conntrack.ts";
 import { openKernel } from "../../linux/kernel.ts";
 import { openFirewall } from "../../linux/nftables.ts";
-import { explain, ExplainError } from "../../policy/explain/explain.ts";
+import type { PolicyEngine } from "../../policy/engine.ts";
 import { type SpeakerHandle, startSpeaker } from "../../speaker/spawn.ts";
 import type { SpeakerStatus } from "../../speaker/messages.ts";
 import { type FileStore, openFileStore } from "../../store/file/file_store.ts";
@@ -30,6 +30,7 @@ import { CliError } from "../terminal.ts";
 import { version } from "../version.ts";
 import { type Configuration, restartNeeded } from "./configuration.ts";
 import { makeIpamCalls } from "./ipam_calls.ts";
+import { makePolicyCalls } from "./policy_calls.ts";
 import { refuseTakenPorts } from "./ports.ts";
 import { feedSpeaker } from "./speaker_feed.ts";
 
@@ -73,6 +74,12 @@ export async function startNode({ configuration, reread, clock, log }: NodeParts
     undo.push(() => firewall.close());
     const conntrack = openConntrack();
     undo.push(() => conntrack.close());
+    // What nobody confirmed in time is taken back before the agent reads what should be.
+    const resources = makeResources({ store, clock, log });
+    const confirmations = makeConfirmations({ store, resources, node: name, clock, log });
+    undo.push(() => confirmations.stop());
+    await confirmations.resume();
+
     const makeStage = makeFirewallStage({ node: name, firewall, conntrack, kernel, clock, log });
     let policy: PolicyStage | undefined;
     const agent = startAgent({
@@ -90,7 +97,7 @@ export async function startNode({ configuration, reread, clock, log }: NodeParts
     undo.push(speaker.onStatus((status) => shared.speakerStatus = status));
     undo.push(feedSpeaker({ agent, speaker, node: name, clock, log }));
 
-    const api = makeNodeApi(shared, agent, speaker);
+    const api = makeNodeApi(shared, { agent, speaker, resources, confirmations, engine: () => policy?.engine });
     const health = {
       liveness: () => null,
       readiness: () => agent.snapshot.isInSync ? agent.status().dataplane.lastError : "not in sync with the store yet",
@@ -118,22 +125,30 @@ interface Shared {
   loadedAt: string;
 }
 
-function makeNodeApi(shared: Shared, agent: Agent, speaker: SpeakerHandle): NodeApi {
+interface ApiParts {
+  readonly agent: Agent;
+  readonly speaker: SpeakerHandle;
+  readonly resources: NodeResources;
+  readonly confirmations: Confirmations;
+  readonly engine: () => PolicyEngine | undefined;
+}
+
+function makeNodeApi(shared: Shared, { agent, speaker, resources, confirmations, engine }: ApiParts): NodeApi {
   const { store, clock } = shared;
   const since = isoTime(clock);
   return {
-    resources: makeResources({ store, clock, log: shared.log }),
+    resources,
     workloads: agent.workloads,
     ipam: makeIpamCalls(store, agent),
     bgp: {
       peers: () => speaker.query({ kind: "peers" }),
       routes: (query = {}) => speaker.query({ kind: "routes", ...meantRoutes(query, shared.speakerStatus) }),
       explain: async (query) => await explainRoute(speaker, query),
+      monitor: (sink) => speaker.monitor((events) => events.forEach(sink)),
     },
-    policy: {
-      explain: (query) => Promise.resolve().then(() => explainPolicy(agent.snapshot, query)),
-    },
-    status: () => Promise.resolve(makeNodeStatus(shared, agent, since)),
+    policy: makePolicyCalls(agent, engine),
+    confirm: confirmations,
+    status: () => Promise.resolve({ ...makeNodeStatus(shared, agent, since), unconfirmed: confirmations.pending() }),
     reload: () => reload(shared),
   };
 }
@@ -203,16 +218,6 @@ function meantRoutes(query: RouteQuery, status: SpeakerStatus | undefined): Rout
 function checkPrefix(prefix: string | undefined): void {
   if (prefix === undefined || Cidr.tryParse(prefix) || Ip.tryParse(prefix)) return;
   throw new ApiError("invalid", `${JSON.stringify(prefix)} is neither a prefix nor an address`);
-}
-
-/** Which tier, policy and rule decide; throws `ApiError` for a question that cannot be answered. */
-function explainPolicy(snapshot: Snapshot, query: PolicyQuery): PolicyExplanation {
-  try {
-    return explain(snapshot, query);
-  } catch (error) {
-    if (error instanceof ExplainError) throw new ApiError("invalid", error.message);
-    throw error;
-  }
 }
 
 /** The paths of the longest prefix that covers the query, the best first. */

@@ -1,7 +1,10 @@
 /** `tortie down`: takes everything that bears tortie's mark off this host. */
 
 import { takeDown } from "../../agent/down.ts";
+import { FirewallReconciler } from "../../dataplane/firewall_reconciler.ts";
 import { openKernel } from "../../linux/kernel.ts";
+import { openFirewall } from "../../linux/nftables.ts";
+import { systemClock } from "../../store/expiry.ts";
 import { connectApi } from "../../api/client.ts";
 import { socketPath } from "../connection.ts";
 import { loadConfiguration } from "../node/configuration.ts";
@@ -23,9 +26,28 @@ export async function down(
   const kernel = openKernel();
   try {
     const { links, routes, neighbours, errors } = await takeDown(kernel);
-    this.process.stdout.write(`removed ${links.length} interfaces, ${routes} routes, ${neighbours} neighbours\n`);
-    if (errors.length > 0) throw new CliError(errors.join("\n"));
+    // Last, so that nothing passes unjudged while there is still a way for it.
+    const tables = await takeFirewallDown();
+    const removed =
+      `${links.length} interfaces, ${routes} routes, ${neighbours} neighbours, ${tables.removed} nftables tables`;
+    this.process.stdout.write(`removed ${removed}\n`);
+    if (errors.length + tables.errors.length > 0) throw new CliError([...errors, ...tables.errors].join("\n"));
   } finally {
     kernel.close();
+  }
+}
+
+/** Removes our tables of nftables. */
+async function takeFirewallDown(): Promise<{ readonly removed: number; readonly errors: readonly string[] }> {
+  const firewall = openFirewall();
+  try {
+    const { tables } = await firewall.read();
+    const reconciler = new FirewallReconciler(firewall, systemClock);
+    reconciler.desire({ tables: [] });
+    await reconciler.apply({ mayRemove: true });
+    const errors = reconciler.failures().map(({ error }) => error.message);
+    return { removed: errors.length > 0 ? 0 : tables.size, errors };
+  } finally {
+    firewall.close();
   }
 }

@@ -11,7 +11,7 @@ export async function status(
 ): Promise<void> {
   const shown = await connectNode(this, flags).status();
   if (flags.output === "json") return void this.process.stdout.write(formatJson(shown));
-  const { node, config, store, bgp, workloads, dataplane } = shown;
+  const { node, config, store, bgp, workloads, dataplane, unconfirmed } = shown;
   const addresses = [node.ip, node.ip6].filter((ip) => ip !== null).join(" ") || "no address";
   const lines: [string, string][] = [
     [
@@ -38,6 +38,9 @@ export async function status(
         ? (dataplane.inSync ? "in sync" : "not in sync yet")
         : `ERROR: ${dataplane.lastError}`,
     ],
+    ...unconfirmed
+      ? [["unconfirmed", `${unconfirmed.resources.join(", ")}: taken back at ${unconfirmed.until}`] as [string, string]]
+      : [],
     ...store.warnings.map((warning): [string, string] => ["warning", warning]),
   ];
   this.process.stdout.write(lines.map(([name, text]) => `${name.padEnd(14)} ${text}\n`).join(""));

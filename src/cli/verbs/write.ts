@@ -2,7 +2,7 @@
 
 import { parseDocuments } from "../../model/parse.ts";
 import { idOf, type ResourceId, resourceIdText } from "../../model/resource.ts";
-import type { DeleteFlags, WriteFlags } from "../commands/resources.ts";
+import type { ApplyFlags, DeleteFlags, WriteFlags } from "../commands/resources.ts";
 import { readFile } from "../file.ts";
 import { connectNode } from "../connection.ts";
 import { formatConfigErrors, hasSettings } from "../node/configuration.ts";
@@ -11,9 +11,25 @@ import { parseKind } from "./get.ts";
 
 type Verb = "apply" | "create" | "replace";
 
-/** Creates resources, or changes those that exist. */
-export function apply(this: Terminal, flags: WriteFlags): Promise<void> {
-  return write(this, "apply", flags);
+/** Creates resources, or changes those that exist; with `--confirm` for a time. */
+export function apply(this: Terminal, flags: ApplyFlags): Promise<void> {
+  return flags.confirm === undefined ? write(this, "apply", flags) : applyForATime(this, flags, flags.confirm);
+}
+
+/** Lets stand what was applied for a time. */
+export async function confirm(this: Terminal, flags: { readonly socket?: string }): Promise<void> {
+  const { resources } = await connectNode(this, flags).confirm.confirm();
+  for (const resource of resources) this.process.stdout.write(`${resource} confirmed\n`);
+}
+
+async function applyForATime(terminal: Terminal, flags: ApplyFlags, seconds: number): Promise<void> {
+  if (flags.dryRun) throw new UsageError("--confirm and --dry-run: give one of them, a dry run changes nothing");
+  const resources = await readResources(terminal, flags.file);
+  const { results, until } = await connectNode(terminal, flags).confirm.apply({ resources, seconds });
+  for (const { outcome, resource } of results) {
+    terminal.process.stdout.write(`${resourceIdText(idOf(resource))} ${outcome}\n`);
+  }
+  terminal.process.stderr.write(`tortie: all of this is taken back at ${until} unless \`tortie confirm\` comes\n`);
 }
 
 /** Creates resources that must not exist. */

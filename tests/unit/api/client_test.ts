@@ -66,6 +66,10 @@ Deno.test("every call reaches the node with its arguments and brings its answer 
         client.policy.explain({ from: "web", to: "192.0.2.1", protocol: "tcp", port: 80 }),
         [{ from: "web", to: "192.0.2.1", protocol: "tcp", port: 80 }],
       ],
+      ["policy.list", client.policy.list({ hits: true }), [{ hits: true }]],
+      ["policy.lint", client.policy.lint(), []],
+      ["confirm.apply", client.confirm.apply({ resources: [POOL], seconds: 60 }), [{ resources: [POOL], seconds: 60 }]],
+      ["confirm.confirm", client.confirm.confirm(), []],
     ];
     for (const [name, answer, args] of made) {
       assert.deepEqual(await answer, JSON.parse(JSON.stringify({ called: name, with: args })), name);

@@ -44,7 +44,8 @@ export function fakeNode(intercept: (call: string, args: unknown[]) => unknown =
     workloads: room("workloads", ["attach", "detach", "list"]),
     ipam: room("ipam", ["show", "showBlocks", "showIp", "check", "release", "configure"]),
     bgp: room("bgp", ["peers", "routes", "explain"]),
-    policy: room("policy", ["explain"]),
+    policy: room("policy", ["explain", "list", "lint"]),
+    confirm: room("confirm", ["apply", "confirm"]),
     status: answer("status"),
     reload: answer("reload"),
   };
