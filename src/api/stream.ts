@@ -7,7 +7,7 @@
 
 import { within } from "./deadline.ts";
 import { writeAll } from "./http1.ts";
-import type { WatchLine } from "./shapes.ts";
+import type { MonitorLine, WatchLine } from "./shapes.ts";
 
 const HEAD = "HTTP/1.1 200 OK\r\nContent-Type: application/jsonl\r\nConnection: close\r\n\r\n";
 /** Lines are joined into writes of about this many characters. */
@@ -16,7 +16,7 @@ const CHUNK = 64 * 1024;
 /** Streams what `start` hands to its sink; returns when the client is gone or cut off, throws when it is too slow. */
 export async function streamLines(
   conn: Deno.Conn,
-  start: (sink: (line: WatchLine) => void) => () => void,
+  start: (sink: (line: WatchLine | MonitorLine) => void) => () => void,
   limits: { readonly writeMs: number; readonly maxBacklog: number },
 ): Promise<void> {
   const encoder = new TextEncoder();

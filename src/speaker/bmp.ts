@@ -291,9 +291,10 @@ function makeStation(
     },
   };
   const untap = taps.add(tap);
-  router.onDecided = (family, prefixes) => {
+  const watcher = (family: 0 | 1, prefixes: Int32Array) => {
     if (isCurrent(LOC_RIB)) news.tell(family, prefixes, teller(locRib));
   };
+  router.watchers.add(watcher);
 
   // --- the connection ------------------------------------------------------------------------------------------
 
@@ -349,7 +350,7 @@ function makeStation(
       isClosed = true;
       retry?.();
       untap();
-      router.onDecided = undefined;
+      router.watchers.delete(watcher);
       if (isUp) put(encodeTermination());
       flush();
       transport?.close();

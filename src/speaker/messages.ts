@@ -8,6 +8,7 @@
 import type { RouteQuery, RouteRow } from "../bgp/rib/interface.ts";
 import type { SpeakerConfig } from "../bgp/config.ts";
 import type { CapabilityRow } from "../bgp/show/capabilities.ts";
+import type { MonitorEvent } from "./monitor.ts";
 import type { LogLevel } from "../lib/log.ts";
 
 /** A question to the speaker. */
@@ -104,6 +105,8 @@ export interface SpeakerStatus {
 export type ToSpeaker =
   | { readonly type: "config"; readonly config: SpeakerConfig }
   | { readonly type: "query"; readonly id: number; readonly query: Query }
+  /** Begins or ends the live stream of events. */
+  | { readonly type: "monitor"; readonly isOn: boolean }
   | { readonly type: "stop"; readonly graceful: boolean };
 
 /** From the speaker. */
@@ -117,4 +120,5 @@ export type FromSpeaker =
     readonly message: string;
     readonly fields: Readonly<Record<string, unknown>>;
   }
+  | { readonly type: "events"; readonly events: readonly MonitorEvent[] }
   | { readonly type: "stopped" };

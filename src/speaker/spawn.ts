@@ -7,6 +7,7 @@ import type { SpeakerConfig } from "../bgp/config.ts";
 import type { Cancel, Clock } from "../lib/clock.ts";
 import type { Log } from "../lib/log.ts";
 import { systemClock } from "./clock.ts";
+import type { MonitorEvent } from "./monitor.ts";
 import type { Answers, FromSpeaker, Query, SpeakerStatus, ToSpeaker } from "./messages.ts";
 
 const FIRST_RESTART = 500;
@@ -24,6 +25,8 @@ export interface SpeakerHandle {
   query<Q extends Query>(query: Q): Promise<Answers[Q["kind"]]>;
   /** Calls `sink` with the status now and whenever it changes; returns how to stop. */
   onStatus(sink: (status: SpeakerStatus) => void): () => void;
+  /** Calls `sink` with sessions and best paths that change, from now on; returns how to stop. */
+  monitor(sink: (events: readonly MonitorEvent[]) => void): () => void;
   /** Resolves when all sessions are closed; routes stay in the kernel. */
   stop(graceful?: boolean): Promise<void>;
 }
@@ -59,6 +62,7 @@ function makeWorker(): SpeakerThread {
 export function startSpeaker({ log, clock = systemClock, makeThread = makeWorker }: SpeakerOptions): SpeakerHandle {
   const pending = new Map<number, Pending>();
   const sinks = new Set<(status: SpeakerStatus) => void>();
+  const watchers = new Set<(events: readonly MonitorEvent[]) => void>();
   let config: SpeakerConfig | undefined;
   let status: SpeakerStatus | undefined;
   let worker: SpeakerThread | undefined;
@@ -74,6 +78,10 @@ export function startSpeaker({ log, clock = systemClock, makeThread = makeWorker
     switch (message.type) {
       case "ready":
         if (config) post({ type: "config", config });
+        if (watchers.size > 0) post({ type: "monitor", isOn: true });
+        return;
+      case "events":
+        for (const sink of watchers) sink(message.events);
         return;
       case "status":
         status = message.status;
@@ -145,6 +153,13 @@ export function startSpeaker({ log, clock = systemClock, makeThread = makeWorker
       sinks.add(sink);
       if (status) sink(status);
       return () => void sinks.delete(sink);
+    },
+    monitor(sink) {
+      watchers.add(sink);
+      if (watchers.size === 1) post({ type: "monitor", isOn: true });
+      return () => {
+        if (watchers.delete(sink) && watchers.size === 0) post({ type: "monitor", isOn: false });
+      };
     },
     stop(graceful = true) {
       if (isStopped) return Promise.resolve();

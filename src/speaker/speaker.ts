@@ -26,6 +26,7 @@ import { makeFoundPeers } from "./found_peers.ts";
 import { waitingRow } from "./peer.ts";
 import { makeListeners } from "./listeners.ts";
 import type { Answers, Query, SpeakerStatus } from "./messages.ts";
+import { makeMonitor, type MonitorEvent } from "./monitor.ts";
 import { makeMrt } from "./mrt.ts";
 import { makePeers } from "./peers.ts";
 import { makeRestart } from "./restart.ts";
@@ -51,6 +52,8 @@ export interface SpeakerParts {
   /** The kernel of the namespace whose FIB is learnt and written. */
   readonly kernel: LinuxKernel;
   readonly onStatus: (status: SpeakerStatus) => void;
+  /** Hears what `monitor` asks for. */
+  readonly onEvents?: (events: MonitorEvent[]) => void;
 }
 
 /** A running speaker. */
@@ -60,12 +63,14 @@ export interface Speaker {
   /** Answers at once, except where files are written; throws or rejects with what went wrong. */
   query<Q extends Query>(query: Q): Answers[Q["kind"]] | Promise<Answers[Q["kind"]]>;
   status(): SpeakerStatus;
+  /** Begins or ends telling `onEvents` of sessions and best paths that change. */
+  monitor(isOn: boolean): void;
   /** Closes all sessions and sockets; routes in the kernel stay. `graceful` lets peers keep ours, where they can. */
   stop(graceful: boolean): Promise<void>;
 }
 
 /** Makes a speaker without a configuration. */
-export function makeSpeaker({ router, tables, clock, log, random, kernel, onStatus }: SpeakerParts): Speaker {
+export function makeSpeaker({ router, tables, clock, log, random, kernel, onStatus, onEvents }: SpeakerParts): Speaker {
   let configured: SpeakerConfig = EMPTY_CONFIG;
   /** With the peers found in place of their templates. */
   let config: SpeakerConfig = EMPTY_CONFIG;
@@ -118,6 +123,7 @@ export function makeSpeaker({ router, tables, clock, log, random, kernel, onStat
     },
   });
   const taps = makeTaps();
+  const monitor = makeMonitor({ tables, taps, clock, tell: (events) => onEvents?.(events) });
   const mrt = makeMrt({ router: tables, taps, clock, log });
   const found = makeFoundPeers({
     clock,
@@ -219,11 +225,13 @@ export function makeSpeaker({ router, tables, clock, log, random, kernel, onStat
       return answer(query) as Answers[Q["kind"]] | Promise<Answers[Q["kind"]]>;
     },
     status,
+    monitor: (isOn) => monitor.watch(isOn),
     async stop(graceful) {
       if (isStopped) return;
       round();
       isStopped = true;
       stopRounds();
+      monitor.watch(false);
       found.close();
       listeners.close();
       restart.close();

@@ -35,6 +35,7 @@ const speaker = makeSpeaker({
   random: Math.random,
   kernel: openKernel(),
   onStatus: (status) => thread.postMessage({ type: "status", status }),
+  onEvents: (events) => thread.postMessage({ type: "events", events }),
 });
 
 let waiting: SpeakerConfig | undefined;
@@ -70,6 +71,9 @@ thread.onmessage = ({ data: message }) => {
       return;
     case "query":
       void reply(message.id, message.query);
+      return;
+    case "monitor":
+      speaker.monitor(message.isOn);
       return;
     case "stop":
       stopWarmUp();

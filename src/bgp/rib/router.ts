@@ -54,8 +54,8 @@ export class RouterCore implements Router {
   readonly policies: Policies;
   readonly ribs: readonly [LocRib, LocRib];
   readonly peers: (PeerState | undefined)[] = [undefined];
-  /** Hears which prefixes were decided (monitoring); the list is valid during the call. */
-  onDecided: ((family: 0 | 1, prefixes: Int32Array) => void) | undefined;
+  /** Hear which prefixes were decided, before these can go (monitoring); the list is valid during the call. */
+  readonly watchers = new Set<(family: 0 | 1, dirty: Int32Array) => void>();
   readonly #ids = new Map<string, PeerId>();
   readonly #receiver: Receiver;
   readonly #localSet: number;
@@ -423,7 +423,7 @@ export class RouterCore implements Router {
     const dirty = rib.takeDirty();
     const wish = this.config.fib.isInstalling ? this.#wishes[family] : undefined;
     for (let i = 0; i < dirty.length; i++) rib.decide(dirty[i]!);
-    this.onDecided?.(family, dirty);
+    for (const watcher of this.watchers) watcher(family, dirty);
     if (wish) { for (let i = 0; i < dirty.length; i++) wish.update(dirty[i]!); }
     for (const exporter of this.policies.exporters.values()) {
       if ((exporter.wire.families & FAMILY_BITS[family]) === 0) continue;

@@ -161,7 +161,13 @@ export function explainExport(router: RouterCore, prefixText: string, peer: Peer
   return "advertised";
 }
 
-function prefixText(router: RouterCore, family: 0 | 1, prefix: number): string {
+/** The row of the best path; undefined when there is none. */
+export function bestRow(router: RouterCore, family: 0 | 1, prefix: number): RouteRow | undefined {
+  return router.ribs[family].prefixes.best[prefix]! < 0 ? undefined : pathRows(router, family, prefix, undefined)[0];
+}
+
+/** "192.0.2.0/24". */
+export function prefixText(router: RouterCore, family: 0 | 1, prefix: number): string {
   const { prefixes } = router.ribs[family];
   return `${Ip.fromBytes(prefixes.address(prefix))}/${prefixes.length[prefix]}`;
 }

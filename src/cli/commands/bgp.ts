@@ -62,4 +62,19 @@ const explain = buildCommand<{ output: "table" | "json"; socket?: string }, [str
   },
 });
 
-export const bgp = buildRouteMap({ routes: { peers, routes, explain }, docs: { brief: "BGP sessions and routes" } });
+const monitor = buildCommand<{ output: "table" | "json"; socket?: string }, [], Terminal>({
+  loader: async () => (await import("../verbs/bgp.ts")).monitor,
+  parameters: { flags: { output, socket }, aliases: { o: "output" } },
+  docs: {
+    brief: "Show sessions and best paths as they change",
+    fullDescription:
+      "Shows each session that changes its state and each prefix whose best path changes, one a line, until it is\n" +
+      "interrupted. With -o json each line is an object.\n" +
+      "\nExample: tortie bgp monitor -o json | jq -c 'select(.type == \"session\")'",
+  },
+});
+
+export const bgp = buildRouteMap({
+  routes: { peers, routes, explain, monitor },
+  docs: { brief: "BGP sessions and routes" },
+});

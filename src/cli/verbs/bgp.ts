@@ -1,7 +1,7 @@
 /** `tortie bgp`: peers, routes and explain. */
 
 import { Cidr } from "../../lib/cidr.ts";
-import type { PeerRow, RouteRow } from "../../api/shapes.ts";
+import type { MonitorLine, PeerRow, RouteRow } from "../../api/shapes.ts";
 import type { RoutesFlags } from "../commands/bgp.ts";
 import { connectNode } from "../connection.ts";
 import { type Column, formatJson, formatTable } from "../table.ts";
@@ -66,6 +66,32 @@ export async function explain(this: Terminal, flags: ShowFlags, query: string): 
     }\n`
   );
   this.process.stdout.write(`${prefix}${prefix === query ? "" : ` (covers ${query})`}\n${lines.join("")}`);
+}
+
+/** Shows sessions and best paths as they change, until it is interrupted. */
+export async function monitor(this: Terminal, flags: ShowFlags): Promise<void> {
+  for await (const line of connectNode(this, flags).bgp.monitor()) {
+    this.process.stdout.write(flags.output === "json" ? `${JSON.stringify(line)}\n` : `${formatEvent(line)}\n`);
+  }
+  throw new CliError("the node has ended the stream; is it stopped? Start the monitor again once it runs");
+}
+
+function formatEvent(line: MonitorLine): string {
+  const time = line.time.replace("T", " ").slice(0, 23);
+  switch (line.type) {
+    case "session":
+      return `${time} session ${line.name} (${line.peer}): ${line.from} -> ${line.to}`;
+    case "best": {
+      const { route } = line;
+      const path = formatAsPath(route.asPath);
+      return `${time} best    ${line.prefix} via ${route.nextHop ?? "this host"} from ${route.from}` +
+        `${path === "" ? "" : `, AS path ${path}`}: ${route.why}`;
+    }
+    case "gone":
+      return `${time} gone    ${line.prefix}`;
+    case "lost":
+      return `${time} ${line.count} more changes at once`;
+  }
 }
 
 function formatAsPath(path: RouteRow["asPath"]): string {

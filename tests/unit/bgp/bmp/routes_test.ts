@@ -96,7 +96,7 @@ Deno.test("a best path that did not change is not told again, one that went is w
   const { router, id } = makeRouter();
   const news = new LocRibNews(router);
   const { tell, prefixes, messages } = makeViews();
-  router.onDecided = (family, decided) => news.tell(family, decided, tell);
+  router.watchers.add((family, decided) => news.tell(family, decided, tell));
   const say = (body: Uint8Array) => {
     router.receiveUpdate(id, body);
     router.settle();
