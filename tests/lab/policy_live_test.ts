@@ -12,7 +12,7 @@ import { openKernel } from "../../src/linux/kernel.ts";
 import type { AnyResource } from "../../src/model/resources/mod.ts";
 import { realClock } from "../unit/agent/scene.ts";
 import { addresses } from "../unit/policy/arbitraries.ts";
-import { policy, resourcesOf, workload } from "../unit/policy/scene.ts";
+import { policy, pool, resourcesOf, settings, workload } from "../unit/policy/scene.ts";
 import { inside, isRoot, makePolicyLab, type PolicyLab } from "./policy_lab.ts";
 import { type Prober, startProber } from "./policy_probes.ts";
 import { within } from "./workload_lab.ts";
@@ -165,5 +165,47 @@ Deno.test({
         const took = await within(1000, `${command.join(" ")} is mended`, () => list().length === whole.length);
         assert.equal(await isThrough(), false, `after ${took} ms`);
       }
+    }),
+});
+
+Deno.test({
+  name: "floating IPs lead to their workload, also from itself, and what leaves a pool takes the host's address",
+  ignore: !isRoot,
+  fn: () =>
+    live(async ({ lab, apply, prober }) => {
+      const external = { v4: "192.0.2.50", v6: "2001:db8::50" };
+      const [w0, , w2] = workloads;
+      assert.ok(w0 && w2);
+      const w1 = workload("w1", {
+        labels: { name: "w1" },
+        ipNetworks: [`${addresses.v4[1]}/32`, `${addresses.v6[1]}/128`],
+        ipNATs: [
+          { internalIP: addresses.v4[1], externalIP: external.v4 },
+          { internalIP: addresses.v6[1], externalIP: external.v6 },
+        ],
+        profiles: ["projectcalico-default-allow"],
+      });
+      const pools = [pool("p", "10.0.0.0/16", { natOutgoing: true }), pool("q", "fd00::/64", { natOutgoing: true })];
+      const out = lab.places.get(5) ?? "";
+      // The peer outside can answer nobody but the host.
+      inside(out, "ip", "route", "del", "default");
+      inside(out, "ip", "-6", "route", "del", "default");
+      inside(out, "ip", "route", "add", `${external.v4}/32`, "via", "192.0.2.1", "src", addresses.v4[5]);
+      inside(out, "ip", "route", "add", `${external.v6}/128`, "via", "2001:db8::1", "src", addresses.v6[5]);
+      const [client, server, far] = await Promise.all([prober(0), prober(1), prober(5)]);
+      const reaches = (from: Prober | undefined, to: string) =>
+        from?.try({ protocol: "tcp", to, port: 80, patience: 2000 });
+      await apply([w0, w1, w2]);
+      assert.equal(await reaches(client, addresses.v4[5]), false, "without translation nobody answers");
+      await apply([w0, w1, w2, ...pools, settings({ floatingIPs: "Enabled" })]);
+      for (const version of ["v4", "v6"] as const) {
+        assert.equal(await reaches(client, addresses[version][5]), true, `outgoing ${version}`);
+        assert.equal(await reaches(far, external[version]), true, `floating ${version}`);
+        assert.equal(await reaches(server, external[version]), true, `itself ${version}`);
+        assert.equal(await reaches(client, external[version]), true, `a neighbour ${version}`);
+      }
+      const deny = policy("deny", { selector: 'name == "w1"', ingress: [{ action: "Deny" }] });
+      await apply([w0, w1, w2, ...pools, settings({ floatingIPs: "Enabled" }), deny]);
+      assert.equal(await reaches(client, external.v4), false, "policy judges the workload, not the floating IP");
     }),
 });
