@@ -32,6 +32,7 @@ const COMMANDS = [
   ["bgp", "peers"],
   ["bgp", "routes"],
   ["bgp", "explain"],
+  ["bgp", "monitor"],
   ["policy"],
   ["policy", "explain"],
   ["policy", "list"],
