@@ -1,6 +1,6 @@
 /**
- * How long an attach takes at the node: from the call to the answer, with policy engine or without, on the real kernel in
- * namespaces of its own and with the file store (every write is on the disk before it counts).
+ * How long an attach takes at the node: from the call to the answer, policy included, on the real kernel in namespaces of
+ * its own and with the file store (every write is on the disk before it counts).
  *
  *   deno run -A bench/attach.ts [attaches]
  *
@@ -8,10 +8,13 @@
  */
 
 import { startAgent } from "../src/agent/agent.ts";
+import { makeFirewallStage } from "../src/agent/policy/firewall_stage.ts";
 import type { Clock } from "../src/lib/clock.ts";
 import { silentLog } from "../src/lib/log.ts";
+import { openConntrack } from "../src/linux/conntrack.ts";
 import { openKernel } from "../src/linux/kernel.ts";
 import { createNamespace, deleteNamespace } from "../src/linux/namespace.ts";
+import { openFirewall } from "../src/linux/nftables.ts";
 import { resourceKey } from "../src/model/keys/mod.ts";
 import { openFileStore } from "../src/store/file/file_store.ts";
 
@@ -56,7 +59,9 @@ try {
   };
   await store.put(resourceKey("IPPool", "bench"), JSON.stringify(pool));
   const settings = { name: "bench", ip: "192.0.2.1/24", ip6: "none" };
-  const agent = startAgent({ store, kernel, settings, clock, log: silentLog });
+  const firewall = openFirewall(`${prefix}-host`), conntrack = openConntrack(`${prefix}-host`);
+  const stage = makeFirewallStage({ node: "bench", firewall, conntrack, kernel, clock, log: silentLog });
+  const agent = startAgent({ store, kernel, settings, clock, log: silentLog, firewall: stage });
   await agent.ready;
   for (let i = 0; i < attaches; i++) make(`${prefix}-${i}`);
 
@@ -80,6 +85,8 @@ try {
   report("detach", detach);
   await agent.stop();
   await store.close();
+  conntrack.close();
+  firewall.close();
   kernel.close();
 } finally {
   for (const name of made) deleteNamespace(name);
