@@ -45,7 +45,7 @@ export function stepEstablished(fsm: Fsm, event: Event): Step {
           reason: "the peer takes nothing from us",
         });
       }
-      if (event.timer === "stable") return stay({ ...fsm, failures: 0 });
+      if (event.timer === "stable") return stay({ ...fsm, failures: 0, isSettled: true });
       if (event.timer === "keepalive") {
         const again = timer("keepalive", negotiated.keepaliveTime * 1000);
         return stay(fsm, { type: "send-keepalive", id: primary.id }, again);
@@ -58,10 +58,12 @@ export function stepEstablished(fsm: Fsm, event: Event): Step {
 
 /**
  * The peer connects although we hold a session: with graceful restart that says that it has restarted (RFC 4724 4.2),
- * and the old connection ends without a NOTIFICATION. Else the new one must first send an OPEN, and then loses.
+ * and the old connection ends without a NOTIFICATION. Else the new one must first send an OPEN, and then loses: when the
+ * session is young both sides may have connected at the same time, and to the peer the end of one would be our restart.
  */
 function replaceAfterRestart(fsm: Fsm, id: number): Step {
-  if (!fsm.primary?.negotiated?.peer.gracefulRestart || !fsm.config.local.capabilities.gracefulRestart) {
+  const canRestart = fsm.primary?.negotiated?.peer.gracefulRestart && fsm.config.local.capabilities.gracefulRestart;
+  if (!canRestart || !fsm.isSettled) {
     return fsm.rival ? stay(fsm, close(id)) : addRival(fsm, id);
   }
   const down = idle(fsm, { reason: "the peer connected again: it has restarted", how: "lost" });

@@ -23,7 +23,11 @@ export function stepOpenConfirm(fsm: Fsm, event: Event): Step {
     case "keepalive": {
       const { holdTime } = negotiated;
       const first = dropRival(fsm, 6, 7);
-      const up = enter(first.fsm, "Established", "session established", { attempts: 0, lastError: undefined }, [
+      const up = enter(first.fsm, "Established", "session established", {
+        attempts: 0,
+        lastError: undefined,
+        isSettled: false,
+      }, [
         ...cancel("connectRetry"),
         ...(holdTime > 0 ? [timer("hold", holdTime * 1000, false), sendHold(holdTime)] : []),
         timer("stable", fsm.config.stableAfter, false),

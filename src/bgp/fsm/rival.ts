@@ -1,14 +1,15 @@
 /**
  * The second connection of a peer, until the collision is resolved (RFC 4271 6.8).
  *
- * A collision is looked at when the rival's OPEN comes in: against an Established primary it loses; against one in
+ * A collision is looked at when the rival's OPEN comes in: against an Established primary it loses, unless it says that the peer has restarted; against one in
  * OpenConfirm the connection that the higher BGP identifier opened stays; one in OpenSent it overtakes.
  */
 
 import { CEASE_COLLISION, ERR_CEASE, ERR_FSM } from "../wire/notification.ts";
-import { cancel, close, dropRival, notify, rivalHold, stay, timer, unexpectedType } from "./moves.ts";
+import { cancel, close, dropRival, idle, notify, rivalHold, stay, timer, unexpectedType } from "./moves.ts";
 import { negotiate } from "./negotiate.ts";
 import { confirm } from "./open_sent.ts";
+import type { OpenMessage } from "../wire/open.ts";
 import type { Connection, Event, Fsm, Step } from "./state.ts";
 
 export function stepRival(fsm: Fsm, rival: Connection, event: Event): Step {
@@ -29,6 +30,11 @@ export function stepRival(fsm: Fsm, rival: Connection, event: Event): Step {
       const negotiated = negotiate(fsm.config.local, event.message);
       if ("kind" in negotiated) return dropRival(fsm, negotiated.code, negotiated.subcode, negotiated.data);
       const { primary } = fsm;
+      if (primary && fsm.name === "Established" && hasRestarted(fsm, event.message)) {
+        const down = idle({ ...fsm, rival: undefined }, { reason: "the peer says that it has restarted", how: "lost" });
+        const next = confirm(down.fsm, rival, negotiated);
+        return { fsm: next.fsm, effects: [...down.effects, ...next.effects] };
+      }
       if (!primary || fsm.name === "Established") return dropRival(fsm, ERR_CEASE, CEASE_COLLISION);
       if (fsm.name === "OpenConfirm") {
         const doesRivalWin = rival.isOutgoing === negotiated.isOurIdHigher;
@@ -50,4 +56,10 @@ export function stepRival(fsm: Fsm, rival: Connection, event: Event): Step {
     default:
       return stay(fsm);
   }
+}
+
+/** The R bit of a peer whose routes we keep over a restart. */
+function hasRestarted(fsm: Fsm, { capabilities }: OpenMessage): boolean {
+  return fsm.primary?.negotiated?.peer.gracefulRestart !== undefined &&
+    fsm.config.local.capabilities.gracefulRestart !== undefined && capabilities.gracefulRestart?.isRestarting === true;
 }

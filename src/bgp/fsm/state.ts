@@ -74,6 +74,8 @@ export interface Fsm {
   readonly nextId: ConnectionId;
   /** ConnectRetryCounter: attempts to connect since the last session. */
   readonly attempts: number;
+  /** The session stands for so long (`stableAfter`) that a new connection is no collision any more. */
+  readonly isSettled?: boolean;
   /** Sessions that failed in a row, for damping. */
   readonly failures: number;
   /** Idle for a time that was asked for: the peer cannot come back by itself before. */

@@ -264,10 +264,26 @@ Deno.test("with graceful restart a new connection ends the old session without a
   const events: Event[] = WAY.Established.map((event) =>
     event.type === "open" ? { ...event, message: { ...event.message, capabilities: able } } : event
   );
-  const { fsm, effects } = run([...events, { type: "accepted", id: 2 }], { local: { ...local, capabilities: able } });
+  const settled: Event[] = [...events, { type: "timer", timer: "stable" }, { type: "accepted", id: 2 }];
+  const { fsm, effects } = run(settled, { local: { ...local, capabilities: able } });
   assert.equal(fsm.name, "OpenSent");
   assert.equal(effects.some((effect) => effect.type === "send-notification"), false);
   assert.deepEqual(effects.find((effect) => effect.type === "down")?.type, "down");
+
+  // Both sides connected at once: the session that is up stays, or the peer would take its end for a restart of ours.
+  const opened = events.find((event) => event.type === "open");
+  assert.ok(opened?.type === "open");
+  const second = (isRestarting: boolean): Event[] => [...events, { type: "accepted", id: 2 }, {
+    type: "open",
+    id: 2,
+    message: { ...opened.message, capabilities: { ...able, gracefulRestart: { ...graceful, isRestarting } } },
+  }];
+  const young = run(second(false), { local: { ...local, capabilities: able } });
+  assert.deepEqual([young.fsm.name, young.fsm.rival], ["Established", undefined]);
+  assert.equal(young.effects.some((effect) => effect.type === "down"), false);
+  const restarted = run(second(true), { local: { ...local, capabilities: able } });
+  assert.equal(restarted.fsm.name, "OpenConfirm");
+  assert.equal(restarted.effects.filter((effect) => effect.type === "down").length, 1);
 });
 
 Deno.test("no sequence of events throws, leaks a connection, or leaves two behind", () => {
