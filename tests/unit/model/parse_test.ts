@@ -229,3 +229,32 @@ Deno.test("Nesting without end is refused instead of exhausting the stack", () =
   const { errors } = parseDocuments("[".repeat(100) + "]".repeat(100), "f");
   assert.match(errors.map(formatConfigError).join(), /nests deeper/);
 });
+
+for (
+  const [annotation, wrong] of [
+    ["tortie/dynamic-neighbours", "192.0.2.0/33"],
+    ["tortie/families", "ipx"],
+    ["tortie/add-paths", "some"],
+    ["tortie/role-strict", "yes"],
+    ["tortie/max-prefixes-warning", "101"],
+    ["tortie/max-prefixes-restart", "soon"],
+    ["tortie/idle-hold", "0"],
+    ["tortie/shutdown", "x".repeat(256)],
+  ] as const
+) {
+  Deno.test(`A BGPPeer whose ${annotation} is ${wrong.slice(0, 20)} is refused with its line`, () => {
+    const text = `---
+apiVersion: projectcalico.org/v3
+kind: BGPPeer
+metadata:
+  name: a
+  annotations:
+    ${annotation}: "${wrong}"
+spec: { asNumber: 65001 }
+`;
+    const { errors } = parseConfig(text, "tortie.yaml");
+    assert.equal(errors.length, 1);
+    assert.match(errors[0]?.field ?? "", new RegExp(annotation));
+    assert.equal(errors[0]?.line, 7);
+  });
+}

@@ -241,3 +241,22 @@ Deno.test("Whatever a store holds is read or refused with a SyntaxError", () => 
     { numRuns: 500 },
   );
 });
+
+Deno.test("Limits, roles, words and found peers are read from annotations", () => {
+  const read = (annotations: Record<string, string>) => peerAnnotations(annotations);
+  assert.deepEqual(
+    read({
+      "tortie/role-strict": "true",
+      "tortie/max-prefixes-warning": "80",
+      "tortie/max-prefixes-restart": "0",
+      "tortie/idle-hold": "5",
+      "tortie/add-paths": "receive",
+    }),
+    { isRoleStrict: true, maxPrefixesWarning: 80, maxPrefixesRestart: 0, idleHold: 5, addPaths: "receive" },
+  );
+  assert.deepEqual(read({ "tortie/shutdown": "" }), { shutdown: "" });
+  assert.deepEqual(read({ "tortie/families": "ipv6, ipv4" }), { families: [6, 4] });
+  assert.deepEqual(read({ "tortie/dynamic-neighbours": "192.0.2.0/24, 2001:db8::/64" }), {
+    dynamicNeighbours: ["192.0.2.0/24", "2001:db8::/64"],
+  });
+});
