@@ -266,7 +266,9 @@ function sentNow(session: BfdSession, { now, random }: BfdMoment): BfdSession {
 /** Brings the next packet forward, or back from never, when the interval has changed. */
 function reschedule(session: BfdSession, before: BfdSession, { now, random }: BfdMoment): BfdSession {
   if (sendInterval(session) === sendInterval(before)) return session;
-  return { ...session, nextSend: Math.max(now, session.sent + jittered(session, random)) };
+  const wait = jittered(session, random);
+  // Never, also where nothing was sent yet: minus and plus infinity make no number.
+  return { ...session, nextSend: wait === Infinity ? Infinity : Math.max(now, session.sent + wait) };
 }
 
 function jittered(session: BfdSession, random: number): number {
