@@ -11,6 +11,7 @@ import { Ip } from "../../lib/ip.ts";
 import { API_VERSION } from "../../model/resource.ts";
 import type { WorkloadEndpoint } from "../../model/resources/mod.ts";
 import { DEFAULT_ALLOW_PROFILE } from "../../model/resources/profile.ts";
+import type { WORKLOAD_ANNOTATIONS } from "../../model/resources/workload_endpoint.ts";
 import { composeWepName, composeWepPrefix, splitWepName } from "../../model/wep_name.ts";
 import { workloadPrefix } from "../../dataplane/ownership.ts";
 
@@ -39,7 +40,7 @@ export const annotation = {
   mtu: "tortie/mtu",
   /** The addresses that were asked for, by commas; empty when they were left to IPAM. */
   requestedIps: "tortie/requested-ips",
-} as const;
+} as const satisfies Readonly<Record<string, typeof WORKLOAD_ANNOTATIONS[number]>>;
 
 /** What to attach: exactly one of `netns`, `tap` and `interface`. */
 export interface AttachRequest {

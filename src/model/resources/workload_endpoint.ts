@@ -6,6 +6,16 @@
 import type { Resource } from "../resource.ts";
 import type { EndpointPort } from "./endpoint_port.ts";
 
+/** Annotations that tortie writes to the endpoints that it makes; they come back when people edit what `get` shows. */
+export const WORKLOAD_ANNOTATIONS = [
+  "tortie/netns",
+  "tortie/netns-id",
+  "tortie/adopted",
+  "tortie/name",
+  "tortie/mtu",
+  "tortie/requested-ips",
+] as const;
+
 /** Limits on the traffic of an endpoint: bits, packets or connections a second, each way. */
 export interface QoSControls {
   readonly ingressBandwidth?: number;

@@ -17,6 +17,7 @@ import {
 } from "../resources/bgp_configuration.ts";
 import type { Kind } from "../resources/mod.ts";
 import { DEFAULT_ALLOW_PROFILE } from "../resources/profile.ts";
+import { WORKLOAD_ANNOTATIONS } from "../resources/workload_endpoint.ts";
 import {
   annotations,
   checkInterface,
@@ -142,6 +143,7 @@ function checkOwnAnnotations(kind: Kind, context: AnnotationContext): void {
   const isPeer = kind === "BGPPeer" || kind === "BGPConfiguration";
   for (const [key, value] of Object.entries(context.value)) {
     if (!key.startsWith("tortie/")) continue;
+    if (kind === "WorkloadEndpoint" && WORKLOAD_ANNOTATIONS.some((annotation) => annotation === key)) continue;
     const known = ANNOTATIONS.find((annotation) => annotation === key);
     if (!known) {
       const near = nearest(key, ANNOTATIONS);
