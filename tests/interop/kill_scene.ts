@@ -52,8 +52,6 @@ protocol bgp left {
   local ${RIGHT.v4} as ${AS};
   neighbor ${LEFT.v4} as ${AS};
   graceful restart on;
-  connect delay time 1;
-  error wait time 1, 2;
   ipv4 { import all; export where source = RTS_STATIC; next hop self; };
 }`,
     ),
