@@ -64,6 +64,8 @@ export interface PeerConfig {
   readonly allowLocalAs: number;
   /** Restart time that we announce (RFC 4724); absent means the default of 120. */
   readonly gracefulRestartTime?: number;
+  /** Seconds for which routes outlive the restart time (RFC 9494), here and as we ask of the peer; absent means not at all. */
+  readonly longLivedRestart?: number;
   /** The gateway by which the peer is reached, when it is not on a connected network. */
   readonly reachableBy?: string;
   readonly bfd: boolean;

@@ -10,7 +10,7 @@ import type { PeerConfig, SpeakerConfig } from "../bgp/config.ts";
 import { DEFAULT_TIMES, type TimerName } from "../bgp/fsm/state.ts";
 import type { Negotiated } from "../bgp/fsm/negotiate.ts";
 import type { PeerId, Router, SessionFacts } from "../bgp/rib/interface.ts";
-import { confirmedFamilies, keptFamilies, restartCapabilities } from "../bgp/session/graceful_restart.ts";
+import { confirmedFamilies, keptFamilies, longKept, restartCapabilities } from "../bgp/session/graceful_restart.ts";
 import { Session } from "../bgp/session/session.ts";
 import { capabilityTable } from "../bgp/show/capabilities.ts";
 import type { Endpoint, Transport, TransportSink } from "../bgp/transport.ts";
@@ -141,6 +141,20 @@ export function makePeer(initial: PeerConfig, speaker: SpeakerConfig, around: Pe
       around.touch();
     });
   };
+  /** The restart time is over: what may stay for long does, as the last choice; the rest goes (RFC 9494). */
+  const keepLongAfter = (seconds: number, long: { readonly families: number; readonly time: number }) => {
+    sweepTimer?.();
+    sweepTimer = clock.after(seconds * 1000, () => {
+      const known = router.peerId(config.name);
+      if (known === undefined) return;
+      log.info("The peer's routes stay as long-lived stale ones", { seconds: long.time });
+      router.sweepStale(known, stale & ~long.families);
+      stale &= long.families;
+      router.keepLong(known, stale);
+      sweepAfter(long.time);
+      around.touch();
+    });
+  };
 
   /** A peer that sends nothing but errors must not fill the log. */
   const sayFault = ({ kind, reason }: Fault) => {
@@ -199,6 +213,7 @@ export function makePeer(initial: PeerConfig, speaker: SpeakerConfig, around: Pe
         peerAddress: transport.remote.address,
         ...(transport.remote.scopeId === undefined ? {} : { ifindex: transport.remote.scopeId }),
         localAs: config.localAs,
+        hasLongLived: agreed.peer.knowsLongLived === true,
         keepsStale: stale,
       });
       notification = undefined;
@@ -225,7 +240,9 @@ export function makePeer(initial: PeerConfig, speaker: SpeakerConfig, around: Pe
         router.peerDown(id, reason, kept ? kept.families : 0);
         stale = kept ? kept.families : 0;
         if (kept && stale !== 0) {
-          sweepAfter(kept.time);
+          const long = negotiated && longKept(session.fsm.config.local.capabilities, negotiated, stale);
+          if (long && long.families !== 0) keepLongAfter(kept.time, long);
+          else sweepAfter(kept.time);
           log.info("Keeping the peer's routes while it restarts", { seconds: kept.time });
         } else sweepTimer?.();
       }

@@ -6,7 +6,7 @@
 import { DEFAULT_RESTART_TIME, type PeerConfig, type SpeakerConfig } from "../bgp/config.ts";
 import { DEFAULT_TIMES, type FsmConfig } from "../bgp/fsm/state.ts";
 import { announcedRestart } from "../bgp/session/graceful_restart.ts";
-import { type Capabilities, NO_CAPABILITIES } from "../bgp/wire/capability.ts";
+import { type Capabilities, type LongLived, NO_CAPABILITIES } from "../bgp/wire/capability.ts";
 import { IPV4_UNICAST, IPV6_UNICAST } from "../bgp/wire/constants.ts";
 import { Ip } from "../lib/ip.ts";
 import type { TcpOptions } from "../linux/tcp_socket.ts";
@@ -43,8 +43,14 @@ export function capabilitiesFor(peer: PeerConfig, config: SpeakerConfig): Capabi
     addPathSend: peer.addPaths === "send" || peer.addPaths === "both" ? families : 0,
     addPathReceive: peer.addPaths === "receive" || peer.addPaths === "both" ? families : 0,
     gracefulRestart: announcedRestart(peer.gracefulRestartTime ?? DEFAULT_RESTART_TIME, families),
+    longLived: longLivedFor(peer, families),
     fqdn: config.nodeName === "" ? undefined : { host: config.nodeName, domain: "" },
   };
+}
+
+function longLivedFor({ longLivedRestart: time = 0 }: PeerConfig, families: number): LongLived[] {
+  const bits = time > 0 ? [IPV4_UNICAST, IPV6_UNICAST].filter((bit) => (families & bit) !== 0) : [];
+  return bits.map((family) => ({ family, time, isForwarding: true }));
 }
 
 /** The state machine's configuration. */

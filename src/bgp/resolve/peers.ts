@@ -265,7 +265,7 @@ function withRules(
 function common(annotations: PeerAnnotations, family: AddressFamily, restartTime: string | undefined) {
   const seconds = restartTime === undefined ? undefined : parseDuration(restartTime);
   const { passwordFile, maxPrefixes, interface: name, role, addPaths = "both" } = annotations;
-  const { isRoleStrict, maxPrefixesWarning, maxPrefixesRestart, idleHold, shutdown } = annotations;
+  const { longLivedRestart, isRoleStrict, maxPrefixesWarning, maxPrefixesRestart, idleHold, shutdown } = annotations;
   return {
     families: familiesOf(annotations, family),
     holdTime: annotations.holdTime ?? DEFAULT_HOLD_TIME,
@@ -278,6 +278,7 @@ function common(annotations: PeerAnnotations, family: AddressFamily, restartTime
     ...(maxPrefixes === undefined ? {} : { maxPrefixes }),
     ...(name === undefined ? {} : { interface: name }),
     ...(role === undefined ? {} : { role }),
+    ...(longLivedRestart === undefined ? {} : { longLivedRestart }),
     ...(isRoleStrict === undefined ? {} : { isRoleStrict }),
     ...(maxPrefixesWarning === undefined ? {} : { maxPrefixesWarning }),
     ...(maxPrefixesRestart === undefined ? {} : { maxPrefixesRestart }),

@@ -18,6 +18,8 @@ export const HAS_NO_ADVERTISE = 8;
 export const HAS_NO_EXPORT_SUBCONFED = 16;
 export const HAS_GRACEFUL_SHUTDOWN = 32;
 export const HAS_ORIGINATOR_ID = 64;
+/** Kept although its speaker is gone: the least preferred, and not for everybody (RFC 9494). */
+export const HAS_LLGR_STALE = 256;
 /** Nothing but attributes that `scanPlain` knows: the octets can be spliced instead of decoded. */
 export const IS_PLAIN = 128;
 
@@ -41,7 +43,7 @@ export interface AttributeRow {
 
 /** The rows of all sets. */
 export class AttributeColumns {
-  flags = new Uint8Array(1024);
+  flags = new Uint16Array(1024);
   origin = new Uint8Array(1024);
   localPref = new Uint32Array(1024);
   med = new Uint32Array(1024);
@@ -65,7 +67,7 @@ export class AttributeColumns {
   }
 
   grow(size: number): void {
-    this.flags = resize(this.flags, new Uint8Array(size));
+    this.flags = resize(this.flags, new Uint16Array(size));
     this.origin = resize(this.origin, new Uint8Array(size));
     this.localPref = resize(this.localPref, new Uint32Array(size));
     this.med = resize(this.med, new Uint32Array(size));
@@ -134,6 +136,8 @@ function communityFlag(community: number): number {
       return HAS_NO_EXPORT_SUBCONFED;
     case c.COMMUNITY_GRACEFUL_SHUTDOWN:
       return HAS_GRACEFUL_SHUTDOWN;
+    case c.COMMUNITY_LLGR_STALE:
+      return HAS_LLGR_STALE;
     default:
       return 0;
   }

@@ -16,6 +16,7 @@ import type { RouteDraft } from "../filter/draft.ts";
 import { type PathAttributes, prependAs } from "../wire/attributes.ts";
 import { IPV4_UNICAST } from "../wire/constants.ts";
 import {
+  HAS_LLGR_STALE,
   HAS_LOCAL_PREF,
   HAS_NO_ADVERTISE,
   HAS_NO_EXPORT,
@@ -40,6 +41,8 @@ export interface ExportFacts {
   readonly isExtendedNextHop: boolean;
   /** Our role towards them (RFC 9234). */
   readonly role?: PeerRole;
+  /** They take long-lived stale paths (RFC 9494). */
+  readonly hasLongLived?: boolean;
   /** The node's network that the peer is on; undefined when it is on none. */
   readonly shared: Cidr | undefined;
 }
@@ -55,6 +58,7 @@ export interface PathOrigin {
 /** Why a path is not told to a peer, before any filter is asked; undefined when it may be. */
 export function exportRefusal(facts: ExportFacts, origin: PathOrigin, flags: number): string | undefined {
   if (flags & HAS_NO_ADVERTISE) return "community no-advertise";
+  if (flags & HAS_LLGR_STALE && !facts.hasLongLived) return "long-lived stale, which the peer does not know (RFC 9494)";
   if (!facts.isInternal && !facts.isConfederation && flags & HAS_NO_EXPORT) return "community no-export";
   if (!facts.isInternal && flags & HAS_NO_EXPORT_SUBCONFED) return "community no-export-subconfed";
   if (facts.isInternal && !origin.isLocal && origin.isInternal && !origin.isClient && !facts.rrClient) {

@@ -27,6 +27,8 @@ export interface SessionFacts {
   /** Our link-local address, sent along as second IPv6 next hop when the session is on a link. */
   readonly localLinkLocal?: Uint8Array;
   readonly peerAddress: Uint8Array;
+  /** The peer takes long-lived stale paths (RFC 9494). */
+  readonly hasLongLived?: boolean;
   /** The interface of a session over link-local addresses. */
   readonly ifindex?: number;
   /** Our AS on this session. */
@@ -132,6 +134,8 @@ export interface Router {
   peerDown(peer: PeerId, reason: string, keepStale?: number): void;
   /** Drops what is still stale (restart timer ran out, or EoRR); all families when the mask is left out. */
   sweepStale(peer: PeerId, families?: number): void;
+  /** Stale paths of the peer go on as long-lived stale ones; those that may not are dropped (RFC 9494). */
+  keepLong(peer: PeerId, families: number): void;
   /** Marks all paths of the peer as stale (BoRR of RFC 7313, or before asking for a refresh). */
   markStale(peer: PeerId, families: number): void;
   /** Takes the body of an UPDATE message (without the 19 octets of header). The bytes are not kept. */

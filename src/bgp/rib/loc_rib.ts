@@ -9,10 +9,13 @@ import type { NextHops } from "../fib/next_hops.ts";
 import { PEER_PREFERENCE, URGENT_PREFERENCE } from "../fib/local_routes.ts";
 import { MAX_PREFERENCE } from "../config.ts";
 import type { AttributeStore } from "./attribute_store.ts";
-import { HAS_ORIGINATOR_ID } from "./attribute_columns.ts";
+import { HAS_LLGR_STALE, HAS_ORIGINATOR_ID } from "./attribute_columns.ts";
 import { type Candidate, decide, Reason } from "./decision.ts";
 import { IS_MULTIPATH, PathTable } from "./path_table.ts";
 import { IS_DIRTY, PrefixTable } from "./prefix_table.ts";
+
+/** Below every other source. */
+const LEAST_PREFERENCE = 0;
 
 /** What the decision has to know of a path's peer. */
 export interface PeerRank {
@@ -190,6 +193,8 @@ export class LocRib {
     candidate.path = path;
     candidate.preference = isLocal
       ? context.localPreference(paths.pathId[path]!)
+      : columns.flags[set]! & HAS_LLGR_STALE
+      ? LEAST_PREFERENCE
       : isUrgent
       ? URGENT_PREFERENCE
       : PEER_PREFERENCE;

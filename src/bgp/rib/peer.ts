@@ -60,6 +60,7 @@ export function exportFacts(config: SpeakerConfig, peer: PeerConfig, session: Se
     self4: localAddress.length === 16 && wire.isExtendedNextHop ? NOTHING : of(4, config.nodeAddress4),
     self6: isOnLink ? Uint8Array.of(...global6, ...localLinkLocal) : global6,
     isExtendedNextHop: wire.isExtendedNextHop,
+    hasLongLived: session.hasLongLived,
     role: wire.isInternal ? undefined : peer.role,
     shared: wire.isInternal ? undefined : networkOf(config, session.peerAddress),
   };

@@ -14,6 +14,7 @@ const RECORDED = [
   "peerDown",
   "sweepStale",
   "markStale",
+  "keepLong",
   "receiveUpdate",
   "refresh",
   "learn",

@@ -11,9 +11,9 @@ import { EMPTY_CONFIG, type SpeakerConfig } from "../config.ts";
 import type { FibTable } from "../fib/fib_table.ts";
 import { NextHops, OWN_NEXT_HOP } from "../fib/next_hops.ts";
 import { makeFibWish } from "../fib/fib_wish.ts";
-import { EMPTY_ATTRIBUTES } from "../wire/attributes.ts";
+import { EMPTY_ATTRIBUTES, type PathAttributes } from "../wire/attributes.ts";
 import { decodeRoutes } from "../show/routes.ts";
-import { IPV4_UNICAST, IPV6_UNICAST } from "../wire/constants.ts";
+import { COMMUNITY_LLGR_STALE, COMMUNITY_NO_LLGR, IPV4_UNICAST, IPV6_UNICAST } from "../wire/constants.ts";
 import { AttributeStore } from "./attribute_store.ts";
 import type { PathOrigin } from "./export.ts";
 import type { Exporter, ExportPath } from "./exporter.ts";
@@ -307,6 +307,32 @@ export class RouterCore implements Router {
 
   markStale(id: PeerId, families: number): void {
     for (const family of FAMILIES) if (families & FAMILY_BITS[family]) this.#dropPaths(family, id, true);
+  }
+
+  keepLong(id: PeerId, families: number): void {
+    const peer = this.peers[id];
+    for (const family of FAMILIES) {
+      const rib = this.ribs[family];
+      if ((families & FAMILY_BITS[family]) === 0) continue;
+      for (let path = rib.paths.firstOf(id); path >= 0;) {
+        const next = rib.paths.nextOf(path);
+        if (rib.paths.flags[path]! & IS_STALE) {
+          const value = this.store.decode(rib.paths.received[path]!);
+          if (!peer || value.communities.includes(COMMUNITY_NO_LLGR)) rib.remove(path);
+          else if (!value.communities.includes(COMMUNITY_LLGR_STALE)) this.#markLong(peer, family, path, value);
+        }
+        path = next;
+      }
+    }
+  }
+
+  #markLong(peer: PeerState, family: 0 | 1, path: number, value: PathAttributes): void {
+    const rib = this.ribs[family];
+    const prefix = rib.paths.prefix[path]!;
+    const received = this.store.internValue({ ...value, communities: [...value.communities, COMMUNITY_LLGR_STALE] });
+    const result = this.#receiver.imported(peer, family, received, rib.prefixes.class[prefix]!);
+    rib.put(prefix, peer.id, rib.paths.pathId[path]!, received, Math.max(0, result), reasonOf(result));
+    rib.paths.flags[path]! |= IS_STALE;
   }
 
   refresh(id: PeerId, families: number, isEnhanced = false): void {

@@ -23,7 +23,8 @@ export function restartCapabilities(
   const { gracefulRestart } = capabilities;
   if (!gracefulRestart) return capabilities;
   const forwarding = isForwarding ? gracefulRestart.families : 0;
-  return { ...capabilities, gracefulRestart: { ...gracefulRestart, isRestarting, forwarding } };
+  const longLived = capabilities.longLived.map((family) => ({ ...family, isForwarding }));
+  return { ...capabilities, gracefulRestart: { ...gracefulRestart, isRestarting, forwarding }, longLived };
 }
 
 /** The families (mask) whose paths are kept as stale when the session ended so, and for how many seconds. */
@@ -38,7 +39,24 @@ export function keptFamilies(
   return isKept ? { families: theirs.families & wire.families, time: theirs.time } : { families: 0, time: 0 };
 }
 
+/**
+ * The families whose stale paths may stay for long after the restart time, and for how many seconds (RFC 9494 4.2): what
+ * the peer asks for, no longer than we are willing to.
+ */
+export function longKept(
+  local: Capabilities,
+  { peer, wire }: Negotiated,
+  kept: number,
+): { readonly families: number; readonly time: number } {
+  const mine = local.longLived[0]?.time ?? 0;
+  const asked = peer.longLived.filter(({ family, time }) => (kept & wire.families & family) !== 0 && time > 0);
+  if (mine === 0 || asked.length === 0) return { families: 0, time: 0 };
+  const families = asked.reduce((mask, { family }) => mask | family, 0);
+  return { families, time: Math.min(mine, ...asked.map(({ time }) => time)) };
+}
+
 /** Of the kept families, those whose forwarding state the peer says that it has preserved. */
 export function confirmedFamilies(kept: number, { peer, wire }: Negotiated): number {
-  return kept & wire.families & (peer.gracefulRestart?.forwarding ?? 0);
+  const long = peer.longLived.reduce((mask, { family, isForwarding }) => isForwarding ? mask | family : mask, 0);
+  return kept & wire.families & ((peer.gracefulRestart?.forwarding ?? 0) | long);
 }

@@ -47,6 +47,8 @@ export interface Capabilities {
   readonly addPathReceive: number;
   readonly gracefulRestart?: GracefulRestart;
   readonly longLived: readonly LongLived[];
+  /** The long-lived capability was there, be it for no family: its speaker knows what stale paths are. */
+  readonly knowsLongLived?: boolean;
   readonly fqdn?: { readonly host: string; readonly domain: string };
   /** Codes that we do not know or could not read. */
   readonly unknown: readonly number[];
@@ -178,6 +180,7 @@ function readKnown(code: number, value: ByteReader, draft: CapabilitiesDraft): b
         if (family !== 0) longLived.push({ family, isForwarding, time });
       }
       draft.longLived = longLived;
+      draft.knowsLongLived = true;
       return true;
     }
     case c.CAP_FQDN: {

@@ -83,6 +83,8 @@ export interface PeerAnnotations {
   readonly idleHold?: number;
   /** The session is shut down; the words are told to the peer (RFC 9003). */
   readonly shutdown?: string;
+  /** Seconds for which routes outlive the restart time (RFC 9494). */
+  readonly longLivedRestart?: number;
   /** Whoever calls from these prefixes is a peer. */
   readonly dynamicNeighbours?: readonly string[];
   /** Families of the session, where it is not the one of its addresses. */
@@ -109,6 +111,7 @@ export const PEER_ANNOTATIONS = [
   "tortie/interface",
   "tortie/role",
   "tortie/add-paths",
+  "tortie/long-lived-restart",
   "tortie/dynamic-neighbours",
   "tortie/families",
   "tortie/role-strict",
@@ -158,6 +161,7 @@ export function peerAnnotations(annotations: LabelMap | undefined): PeerAnnotati
     passive: flag(text("tortie/passive")),
     interface: text("tortie/interface"),
     role: BGP_ROLES.find((role) => role === text("tortie/role")),
+    longLivedRestart: number(text("tortie/long-lived-restart")),
     dynamicNeighbours: list(text("tortie/dynamic-neighbours")),
     families: list(text("tortie/families"))?.flatMap((name) =>
       name === "ipv4" ? [4 as const] : name === "ipv6" ? [6 as const] : []

@@ -108,6 +108,8 @@ const CHECKS: Readonly<Record<typeof ANNOTATIONS[number], (value: string) => str
     BGP_ROLES.some((role) => role === value) ? undefined : `one of ${BGP_ROLES.join(", ")} (RFC 9234)`,
   "tortie/add-paths": (value) =>
     ADD_PATHS.some((wish) => wish === value) ? undefined : `one of ${ADD_PATHS.join(", ")} (RFC 7911)`,
+  "tortie/long-lived-restart": (value) =>
+    /^[0-9]{1,8}$/.test(value) && Number(value) < 2 ** 24 ? undefined : "seconds: 0 to 16777215 (RFC 9494)",
   "tortie/dynamic-neighbours": (value) =>
     value.split(",").every((part) => Cidr.tryParse(part.trim()))
       ? undefined

@@ -80,7 +80,11 @@ export const anyCapabilities: fc.Arbitrary<Capabilities> = fc.record({
     },
   ),
   unknown: fc.constant([]),
-}).map((capabilities) => ({ ...NO_CAPABILITIES, ...capabilities }));
+}).map((capabilities) => ({
+  ...NO_CAPABILITIES,
+  ...capabilities,
+  ...(capabilities.longLived.length > 0 ? { knowsLongLived: true } : {}),
+}));
 
 export { octets };
 
