@@ -10,6 +10,7 @@ import { Ip } from "../src/lib/ip.ts";
 import { openFirewall } from "../src/linux/nftables.ts";
 import { createNamespace, deleteNamespace } from "../src/linux/namespace.ts";
 import { printRuleset } from "../src/netlink/nft/print.ts";
+import { noteMoves } from "../src/netlink/nft/moves.ts";
 import type { NamedSet, Ruleset } from "../src/netlink/nft/ruleset.ts";
 import { benchRuleset, withWorkload } from "./nft_ruleset.ts";
 
@@ -107,11 +108,25 @@ async function fullLoads(ruleset: Ruleset): Promise<void> {
   row("the whole ruleset, first of the process", ours[0] ?? NaN);
 }
 
-function oneSet(from: number, count: number): Ruleset {
+/** What all editions of the bench's set are editions of, and the number of the last. */
+const lineage = {};
+let edition = 0;
+
+/** The set, with a note of what moved since the one before where that was `from - by` on. */
+function oneSet(from: number, count: number, by = count): Ruleset {
   const elements = new Set(
     Array.from({ length: count }, (_, i) => Ip.fromNumber(0x0a000000 + from + i).toString()),
   );
   const set: NamedSet = { name: "members", key: ["ipv4_addr"], isInterval: true, elements };
+  const range = (start: number) =>
+    new Set(Array.from({ length: by }, (_, i) => Ip.fromNumber(0x0a000000 + start + i).toString()));
+  noteMoves(set, {
+    of: lineage,
+    from: edition,
+    to: ++edition,
+    coming: range(from + count - by),
+    going: range(from - by),
+  });
   return { tables: [{ family: "inet", name: "tortie", chains: new Map(), sets: new Map([[set.name, set]]) }] };
 }
 
@@ -150,7 +165,7 @@ await inNamespace(async (namespace) => {
     await kept.put(oneSet(0, MEMBERS));
     const moves: number[] = [];
     for (let i = 1; i <= MOVES; i++) {
-      const next = oneSet(i * MOVED / 2, MEMBERS);
+      const next = oneSet(i * MOVED / 2, MEMBERS, MOVED / 2);
       moves.push(await timed(() => kept.put(next)));
     }
     row(`${MOVED} of ${MEMBERS} members of an interval set move, median`, median(moves));

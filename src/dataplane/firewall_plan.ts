@@ -12,6 +12,7 @@
 import { canonicalBase, canonicalRules } from "../netlink/nft/canonical.ts";
 import type { Command, SetDeclaration } from "../netlink/nft/command.ts";
 import { canonicalMembers } from "../netlink/nft/elements.ts";
+import { movesBetween } from "../netlink/nft/moves.ts";
 import type { Chain, NamedSet, Ruleset, Table, TableFamily } from "../netlink/nft/ruleset.ts";
 import type { ActualRuleset, ActualTable } from "./firewall_port.ts";
 
@@ -25,6 +26,8 @@ export interface KnownSet {
   readonly written?: NamedSet;
   readonly shape: string;
   readonly members: ReadonlyMap<string, string>;
+  /** The same members, ours to change, where all of the set was written and each is a single value. */
+  readonly plain?: Map<string, string>;
 }
 
 /** A table as it stands. */
@@ -151,6 +154,11 @@ function planSets(draft: Draft, before: KnownTable, { family, sets }: Table, may
     const standing = before.sets.get(name);
     if (standing?.written === set) continue;
     const shape = shapeOf(set);
+    const moved = movedMembers(standing, set);
+    if (standing && moved && draft.mayRemove) {
+      planMoved(draft, before, { family, set, standing, moved });
+      continue;
+    }
     const wanted = canonicalMembers(set);
     const isAnew = standing !== undefined && standing.shape !== shape;
     if (isAnew) {
@@ -165,7 +173,8 @@ function planSets(draft: Draft, before: KnownTable, { family, sets }: Table, may
       if (isNew) put(draft, "sets", { op: "add set", family, set });
       planMembers(draft, family, set, isNew ? new Map() : standing.members, members);
     }
-    const written = members === wanted ? { written: set } : {};
+    const isPlainSet = members === wanted && !set.value && wanted.keys().every(isPlain);
+    const written = { ...members === wanted ? { written: set } : {}, ...isPlainSet ? { plain: wanted } : {} };
     draft.settlements.push(() => void before.sets.set(name, { ...written, shape, members }));
   }
   if (draft.mayRemove) {
@@ -176,6 +185,52 @@ function planSets(draft: Draft, before: KnownTable, { family, sets }: Table, may
     }
   }
   return isRemade;
+}
+
+/**
+ * The members that came and went since the set that stands was written, in canonical text, where that is known: then the
+ * rest need not be looked at. Undefined where intervals of several values are about, because those that overlap are joined.
+ */
+function movedMembers(standing: KnownSet | undefined, set: NamedSet): Moved | undefined {
+  if (!standing?.written || !standing.plain || set.value) return undefined;
+  const moves = movesBetween(standing.written, set);
+  if (!moves) return undefined;
+  const coming = canonicalMembers({ ...set, elements: moves.coming });
+  const going = canonicalMembers({ ...set, elements: moves.going });
+  const { members } = standing;
+  for (const member of coming.keys()) if (!isPlain(member) || members.has(member)) return undefined;
+  for (const member of going.keys()) if (!members.has(member)) return undefined;
+  // Two texts of one member would count twice.
+  return members.size + coming.size - going.size === set.elements.size ? { coming, going } : undefined;
+}
+
+interface Moved {
+  readonly coming: ReadonlyMap<string, string>;
+  readonly going: ReadonlyMap<string, string>;
+}
+
+/** Whether the text is a single value, which overlaps no other. */
+function isPlain(member: string): boolean {
+  return !member.includes("/") && !member.includes("-");
+}
+
+function planMoved(
+  draft: Draft,
+  before: KnownTable,
+  { family, set, standing, moved: { coming, going } }: {
+    readonly family: TableFamily;
+    readonly set: NamedSet;
+    readonly standing: KnownSet;
+    readonly moved: Moved;
+  },
+): void {
+  if (going.size > 0) put(draft, "going members", { op: "delete elements", family, set, elements: going });
+  if (coming.size > 0) put(draft, "members", { op: "add elements", family, set, elements: coming });
+  draft.settlements.push(() => {
+    for (const member of going.keys()) standing.plain?.delete(member);
+    for (const [member, value] of coming) standing.plain?.set(member, value);
+    before.sets.set(set.name, { ...standing, written: set });
+  });
 }
 
 /** The members of both, where nothing may be removed: intervals that overlap become one. */
@@ -278,6 +333,9 @@ function isSameChain(
 ): boolean {
   if ("written" in standing && standing.written === chain) return true;
   if (baseOf(standing) !== canonicalBase(chain.base)) return false;
+  // A chain that somebody flushed needs no comparing, which for all chains of a host takes longer than writing them.
+  const { length } = "written" in standing ? standing.written.rules : standing.rules;
+  if (length !== chain.rules.length) return false;
   const contentOf = (one: Chain) => {
     let content = contents.get(one);
     if (!content) contents.set(one, content = canonicalRules(family, one, isIntervalSet));

@@ -13,6 +13,7 @@ import type { Ip } from "../lib/ip.ts";
 import { parseProtocol } from "../model/num_or_string.ts";
 import type { EndpointPort } from "../model/resources/mod.ts";
 import { formatNumber } from "../netlink/nft/values.ts";
+import { noteMoves } from "../netlink/nft/moves.ts";
 import type { NamedSet } from "../netlink/nft/ruleset.ts";
 import type { Selector } from "../model/selector/mod.ts";
 import type { NamedPort } from "./compile/rule.ts";
@@ -51,6 +52,10 @@ interface MemberSet {
   readonly repeated: Map<string, number>;
   users: number;
   rendered: NamedSet | undefined;
+  /** The number of the last edition that was rendered, and what moved since. */
+  edition: number;
+  coming: Set<string>;
+  going: Set<string>;
 }
 
 /** The sets that active rules need. */
@@ -71,7 +76,17 @@ export class MemberSets implements Membership {
     const name = needName(need);
     const known = this.#sets.get(name);
     if (known) return void known.users++;
-    const set: MemberSet = { name, need, members: new Set(), repeated: new Map(), users: 1, rendered: undefined };
+    const set: MemberSet = {
+      name,
+      need,
+      members: new Set(),
+      repeated: new Map(),
+      users: 1,
+      rendered: undefined,
+      edition: 0,
+      coming: new Set(),
+      going: new Set(),
+    };
     // The selector's matches are counted here once, whether it was in the index before or not.
     const { matched } = this.index.addSelector(need.selector);
     for (const object of matched) this.#count(set, object, true);
@@ -125,7 +140,10 @@ export class MemberSets implements Membership {
 
   /** All sets by name; those that did not change since the last call are the same objects. */
   render(): NamedSet[] {
-    for (const set of this.#changed) set.rendered = undefined;
+    for (const set of this.#changed) {
+      // What came and went again is no change.
+      if (set.coming.size + set.going.size > 0) set.rendered = undefined;
+    }
     this.#changed.clear();
     return [...this.#sets.values()].map((set) => set.rendered ??= renderSet(set));
   }
@@ -162,12 +180,17 @@ export class MemberSets implements Membership {
         if (set.members.has(member)) set.repeated.set(member, more + 1);
         else {
           set.members.add(member);
-          this.#changed.add(set);
+          this.#note(set, member, set.coming, set.going);
         }
       } else if (more > 1) set.repeated.set(member, more - 1);
       else if (more === 1) set.repeated.delete(member);
-      else if (set.members.delete(member)) this.#changed.add(set);
+      else if (set.members.delete(member)) this.#note(set, member, set.going, set.coming);
     }
+  }
+
+  #note(set: MemberSet, member: string, moved: Set<string>, back: Set<string>): void {
+    this.#changed.add(set);
+    if (set.edition > 0 && !back.delete(member)) moved.add(member);
   }
 }
 
@@ -184,11 +207,18 @@ function membersOf({ port, family }: SetNeed, object: Addressed): readonly strin
   return members;
 }
 
-function renderSet({ name, need: { port, family }, members }: MemberSet): NamedSet {
+/** The next edition of a set. */
+function renderSet(set: MemberSet): NamedSet {
+  const { name, need: { port, family }, members, coming, going } = set;
   const address = family === 4 ? "ipv4_addr" : "ipv6_addr";
   const elements = new Set(members);
-  if (port) return { name, key: [address, "inet_proto", "inet_service"], elements };
-  return { name, key: [address], isInterval: true, elements };
+  const rendered: NamedSet = port
+    ? { name, key: [address, "inet_proto", "inet_service"], elements }
+    : { name, key: [address], isInterval: true, elements };
+  noteMoves(rendered, { of: members, from: set.edition, to: ++set.edition, coming, going });
+  set.coming = new Set();
+  set.going = new Set();
+  return rendered;
 }
 
 function sameTexts(a: readonly string[], b: readonly string[]): boolean {

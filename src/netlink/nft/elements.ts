@@ -125,7 +125,7 @@ export function parseMember({ key }: Pick<SetDeclaration, "key">, member: string
  * The members of a set of ours in canonical text with their values, as `membersOf` gives them for the kernel's: addresses in
  * their shortest form, prefixes without host bits, intervals of one type without overlap. Throws RangeError.
  */
-export function canonicalMembers(set: NamedSet): ReadonlyMap<string, string> {
+export function canonicalMembers(set: NamedSet): Map<string, string> {
   const { key, elements, isInterval } = set;
   const [only] = key;
   if (isInterval && key.length === 1 && only && !(elements instanceof Map)) {
