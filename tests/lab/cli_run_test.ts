@@ -205,10 +205,10 @@ Deno.test("taking a host down removes what bears our mark and leaves what others
     assert.notDeepEqual(sysctls(await dataplane(node)), sysctls(before));
     const down = await node.tortie(["down", "--config", node.config], { under: ["ip", "netns", "exec", node.host] });
     assert.equal(down.code, 0, down.stderr);
-    assert.match(down.stdout, /^removed 1 interfaces?, \d+ routes, \d+ neighbours?\n$/);
+    assert.match(down.stdout, /^removed 1 interfaces?, \d+ routes, \d+ neighbours?, 2 nftables tables\n$/);
     assert.deepEqual(sysctls(await dataplane(node)), sysctls(before));
     const again = await node.tortie(["down", "--config", node.config], { under: ["ip", "netns", "exec", node.host] });
-    assert.equal(again.stdout, "removed 0 interfaces, 0 routes, 0 neighbours\n");
+    assert.equal(again.stdout, "removed 0 interfaces, 0 routes, 0 neighbours, 0 nftables tables\n");
 
     // And all of it comes back.
     await node.start();
@@ -223,6 +223,7 @@ Deno.test("metrics are Prometheus text where they are asked for, and nothing whe
   await withNode(async (node) => {
     await node.start();
     assert.equal((await node.tortie(["workload", "attach", "web", "--netns", node.workloads[0]])).code, 0);
+    await eventually("the sessions are known", async () => (await node.json("status")).bgp.configured === 2);
     const [head = "", ...body] = (await fetchInside(node, "http://127.0.0.1:9199/metrics")).split("\n");
     assert.match(head, /^200 text\/plain; version=0\.0\.4/);
     const samples = parsePrometheus(body.join("\n"));

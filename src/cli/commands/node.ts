@@ -23,8 +23,9 @@ export const down = buildCommand<{ config?: string; socket?: string }, [], Termi
     brief: "Take everything that bears tortie's mark off this host",
     fullDescription:
       "Takes everything that bears tortie's mark off this host: workload interfaces, routes, neighbours,\n" +
-      "their sysctls and the nftables tables. What others made stays. The node must be stopped first. Addresses stay assigned in\n" +
-      "the store: detach workloads to give them back, or start the node again to get everything back.\n" +
+      "their sysctls and the nftables tables. What others made stays. The node must be stopped first. Addresses\n" +
+      "stay assigned in the store: detach workloads to give them back, or start the node again to get everything\n" +
+      "back.\n" +
       "\nExample: systemctl stop tortie && tortie down",
   },
 });
