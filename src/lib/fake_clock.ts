@@ -8,6 +8,7 @@ interface Timer {
   readonly fire: () => void;
 }
 
+/** Fires callbacks only inside `advance`, before it returns; nothing happens by itself. */
 export class FakeClock implements Clock {
   #now = 0;
   #sequence = 0;

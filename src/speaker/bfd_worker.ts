@@ -3,7 +3,7 @@
 import { makeLog } from "../lib/log.ts";
 import { makeBfd } from "./bfd.ts";
 import type { FromBfd, ToBfd } from "./bfd_thread.ts";
-import { systemClock } from "./clock.ts";
+import { systemClock } from "../store/expiry.ts";
 import type { BfdStatus } from "./messages.ts";
 
 /** Changes are collected for so long, in milliseconds; losses are told at once. */

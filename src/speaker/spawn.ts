@@ -6,7 +6,7 @@
 import type { SpeakerConfig } from "../bgp/config.ts";
 import type { Cancel, Clock } from "../lib/clock.ts";
 import type { Log } from "../lib/log.ts";
-import { systemClock } from "./clock.ts";
+import { systemClock } from "../store/expiry.ts";
 import type { MonitorEvent } from "./monitor.ts";
 import type { Answers, FromSpeaker, Query, SpeakerStatus, ToSpeaker } from "./messages.ts";
 

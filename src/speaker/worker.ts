@@ -8,7 +8,7 @@ import { RouterCore } from "../bgp/rib/router.ts";
 import type { SpeakerConfig } from "../bgp/config.ts";
 import { makeLog } from "../lib/log.ts";
 import { openKernel } from "../linux/kernel.ts";
-import { systemClock } from "./clock.ts";
+import { systemClock } from "../store/expiry.ts";
 import type { FromSpeaker, Query, ToSpeaker } from "./messages.ts";
 import { makeSpeaker } from "./speaker.ts";
 import { startWarmUp } from "./warm_up.ts";

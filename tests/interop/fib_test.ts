@@ -5,7 +5,7 @@ import type { FibRoute, Router } from "../../src/bgp/rib/interface.ts";
 import { Ip } from "../../src/lib/ip.ts";
 import { makeLog, silentLog } from "../../src/lib/log.ts";
 import { openKernel } from "../../src/linux/kernel.ts";
-import { systemClock } from "../../src/speaker/clock.ts";
+import { systemClock } from "../../src/store/expiry.ts";
 import { makeFibReader } from "../../src/speaker/fib_reader.ts";
 import { makeFibWriter } from "../../src/speaker/fib_writer.ts";
 import { canRun, eventually, makeHosts, RIGHT, run } from "./daemons.ts";

@@ -95,10 +95,12 @@ export interface PeerAnnotations {
 
 /** The roles of RFC 9234 section 3.1 as this side plays them. */
 export const BGP_ROLES = ["provider", "rs", "rs-client", "customer", "peer"] as const;
+/** What this side is to the peer; the peer has to be the counterpart. */
 export type BgpRole = typeof BGP_ROLES[number];
 
 /** Which directions may carry several paths of a prefix. */
 export const ADD_PATHS = ["off", "receive", "send", "both"] as const;
+/** The wish as it is configured; the peer must offer the other side of it. */
 export type AddPathsWish = typeof ADD_PATHS[number];
 
 /** The annotations with a meaning on BGPPeer and BGPConfiguration. */

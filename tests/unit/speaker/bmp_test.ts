@@ -7,7 +7,7 @@ import { PLAIN_INTERNAL } from "../../../src/bgp/wire/options.ts";
 import { Ip } from "../../../src/lib/ip.ts";
 import { makeLog } from "../../../src/lib/log.ts";
 import { makeBmp } from "../../../src/speaker/bmp.ts";
-import { systemClock } from "../../../src/speaker/clock.ts";
+import { systemClock } from "../../../src/store/expiry.ts";
 import { makeTaps, type TapLink, type TapPeer } from "../../../src/speaker/tap.ts";
 import { announcement, peerConfig, PeerView, sessionOf, speakerConfig, withdrawal } from "../bgp/rib/router_model.ts";
 

@@ -8,7 +8,7 @@ import { PLAIN_INTERNAL } from "../../../src/bgp/wire/options.ts";
 import { ByteReader } from "../../../src/lib/bytes.ts";
 import { Ip } from "../../../src/lib/ip.ts";
 import { makeLog } from "../../../src/lib/log.ts";
-import { systemClock } from "../../../src/speaker/clock.ts";
+import { systemClock } from "../../../src/store/expiry.ts";
 import { makeMrt } from "../../../src/speaker/mrt.ts";
 import { makeTaps, type TapPeer } from "../../../src/speaker/tap.ts";
 import { announcement, peerConfig, sessionOf, speakerConfig } from "../bgp/rib/router_model.ts";
