@@ -1,3 +1,8 @@
+/**
+ * A standing dataplane in the real kernel against vandalism, foreign objects and restarts: what is ours comes back in
+ * time, what is not stays. Debian's `ip` does the damage and reads the result; `ping` tells whether a flow survives.
+ */
+
 import assert from "node:assert/strict";
 import { ip, labTest, pings, run, standing, within } from "./workload_lab.ts";
 

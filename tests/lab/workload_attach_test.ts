@@ -1,3 +1,8 @@
+/**
+ * Attach, detach and taking down on the real kernel, as Debian's `ip` and `ping` and /proc/sys see them from the host
+ * and from inside the workloads.
+ */
+
 import assert from "node:assert/strict";
 import { ip, labTest, pings, run, standing } from "./workload_lab.ts";
 import { takeDown } from "../../src/agent/down.ts";

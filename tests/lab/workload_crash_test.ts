@@ -1,3 +1,9 @@
+/**
+ * An attach or detach that dies before any one of its operations on the real kernel is healed by the next start: the
+ * routes and links that `ip` shows and the keys of the store are those of before, and the workload can be attached
+ * again.
+ */
+
 import assert from "node:assert/strict";
 import { startAgent } from "../../src/agent/agent.ts";
 import { silentLog } from "../../src/lib/log.ts";

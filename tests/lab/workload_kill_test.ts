@@ -1,3 +1,8 @@
+/**
+ * A node on a store in files that a real SIGKILL ends during an attach or detach: at the next start the workload is
+ * whole or gone, and no address leaks. Witnesses are `ip`, `ping` and the store's own blocks.
+ */
+
 import assert from "node:assert/strict";
 import { openFileStore } from "../../src/store/file/file_store.ts";
 import { ip, labTest, pings, standing, within } from "./workload_lab.ts";

@@ -1,3 +1,8 @@
+/**
+ * Many attaches and detaches at once on the real kernel: each workload has an address and a route of its own, and
+ * afterwards `ip` and the store show nothing of them.
+ */
+
 import assert from "node:assert/strict";
 import { createNamespace, deleteNamespace } from "../../src/linux/namespace.ts";
 import { ip, labTest, pings } from "./workload_lab.ts";

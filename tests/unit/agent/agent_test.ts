@@ -1,3 +1,8 @@
+/**
+ * The whole agent on the in-memory kernel and store: what it writes at a start, what it leaves to others, and when
+ * routes follow.
+ */
+
 import assert from "node:assert/strict";
 import { startAgent } from "../../../src/agent/agent.ts";
 import { takeDown } from "../../../src/agent/down.ts";

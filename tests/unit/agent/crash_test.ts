@@ -1,3 +1,8 @@
+/**
+ * An attach or detach that dies before any one of its steps, on the in-memory kernel: the next start leaves neither
+ * links, routes nor addresses that belong to nobody. What is left is read from the listings of kernel and store.
+ */
+
 import assert from "node:assert/strict";
 import { startAgent } from "../../../src/agent/agent.ts";
 import { silentLog } from "../../../src/lib/log.ts";

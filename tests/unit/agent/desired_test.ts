@@ -1,3 +1,5 @@
+/** What endpoints, links and blocks make the agent desire of the kernel, change by change, without any kernel. */
+
 import assert from "node:assert/strict";
 import { DesiredTracker } from "../../../src/agent/desired.ts";
 import type { DesiredChanges } from "../../../src/dataplane/dataplane.ts";

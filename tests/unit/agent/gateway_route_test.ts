@@ -1,3 +1,5 @@
+/** Whether the host has a route to its gateway, followed through the events of the in-memory kernel. */
+
 import assert from "node:assert/strict";
 import { watchGateway } from "../../../src/agent/gateway_route.ts";
 import type { Route } from "../../../src/dataplane/ports.ts";

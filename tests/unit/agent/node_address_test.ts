@@ -1,3 +1,5 @@
+/** Calico's methods of finding the node's address, tried on one made-up host with many interfaces. */
+
 import assert from "node:assert/strict";
 import { findNodeAddress, type HostAddresses } from "../../../src/agent/node_address.ts";
 import type { Link, Route } from "../../../src/dataplane/ports.ts";

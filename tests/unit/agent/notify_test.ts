@@ -1,3 +1,5 @@
+/** What the service manager hears (sd_notify), read from a real datagram socket at a path and at an abstract name. */
+
 import assert from "node:assert/strict";
 import { makeNotifier } from "../../../src/agent/notify.ts";
 import { FakeClock } from "../../../src/lib/fake_clock.ts";

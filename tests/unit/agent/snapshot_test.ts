@@ -1,3 +1,8 @@
+/**
+ * How the store's listings and events become typed resources; the test itself feeds the events, so their order is
+ * known.
+ */
+
 import assert from "node:assert/strict";
 import { type SnapshotChange, watchSnapshot } from "../../../src/agent/snapshot.ts";
 import type { Store, StoreEvent } from "../../../src/store/store.ts";

@@ -1,3 +1,7 @@
+/**
+ * Attach and detach on the in-memory kernel: what they make, what they refuse and why, and that they can be repeated.
+ */
+
 import assert from "node:assert/strict";
 import { eventually, makeMachine, putPool, startScene, traces } from "./scene.ts";
 import { MemoryStore } from "../../../src/store/memory.ts";

@@ -1,3 +1,8 @@
+/**
+ * The configuration file as the node takes it: defaults, lines of resources, mistakes, and what has to wait for a
+ * restart.
+ */
+
 import assert from "node:assert/strict";
 import { checkConfiguration, restartNeeded } from "../../../src/cli/node/configuration.ts";
 import { missingCapabilities } from "../../../src/cli/node/rights.ts";

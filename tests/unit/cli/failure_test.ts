@@ -1,3 +1,8 @@
+/**
+ * How a failure reaches the terminal; uncaught ones are proven on real processes, by their exit code and what they
+ * print.
+ */
+
 import assert from "node:assert/strict";
 import { resolve } from "node:path";
 import { ApiError } from "../../../src/api/error.ts";

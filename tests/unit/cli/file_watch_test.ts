@@ -1,3 +1,5 @@
+/** Writes and renames of a real file, each of which has to be noticed once. */
+
 import assert from "node:assert/strict";
 import { watchFile } from "../../../src/cli/node/file_watch.ts";
 import { systemClock } from "../../../src/store/expiry.ts";

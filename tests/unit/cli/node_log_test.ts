@@ -1,3 +1,5 @@
+/** The node's log, as a real process prints it. */
+
 import assert from "node:assert/strict";
 import { resolve } from "node:path";
 import { formatLogLine } from "../../../src/cli/node_log.ts";

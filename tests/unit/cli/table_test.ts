@@ -1,3 +1,5 @@
+/** Tables and JSON for the terminal: known texts, and for any rows the alignment. */
+
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import { formatJson, formatTable } from "../../../src/cli/table.ts";

@@ -1,3 +1,7 @@
+/**
+ * The addresses of tunnel devices, reconciled on the in-memory kernel and read back through a handle of somebody else.
+ */
+
 import assert from "node:assert/strict";
 import { addressKey } from "../../../src/dataplane/address_reconciler.ts";
 import { makeDataplane } from "../../../src/dataplane/dataplane.ts";

@@ -1,3 +1,8 @@
+/**
+ * For any story of wishes, vandalism, lost events and refused operations, the in-memory kernel ends as desired and
+ * nothing foreign is touched.
+ */
+
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import { type DesiredState, makeDataplane } from "../../../src/dataplane/dataplane.ts";

@@ -1,3 +1,8 @@
+/**
+ * The reconcilers together on the in-memory kernel, one case of damage, gate or fault each; its log of operations shows
+ * what it cost.
+ */
+
 import assert from "node:assert/strict";
 import { makeDataplane } from "../../../src/dataplane/dataplane.ts";
 import { isOurRoute } from "../../../src/dataplane/ownership.ts";

@@ -1,3 +1,8 @@
+/**
+ * The loop below every reconciler, on a table of texts whose operations the test holds up and refuses: races between
+ * reports, reads and our own writes, and the back-off on a clock turned by hand.
+ */
+
 import assert from "node:assert/strict";
 import {
   longestBackoff,

@@ -1,3 +1,8 @@
+/**
+ * Lab files against the topology that is built in, their mistakes by line, and the configurations that are made from
+ * them.
+ */
+
 import assert from "node:assert/strict";
 import { LabError } from "../../../src/lab/lab.ts";
 import { namespacesOf } from "../../../src/lab/network.ts";

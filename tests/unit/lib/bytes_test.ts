@@ -1,3 +1,7 @@
+/**
+ * Octets written and read back in both byte orders, with known octets and for any values; no read leaves its slice.
+ */
+
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import { ByteReader, ByteWriter, TruncatedError } from "../../../src/lib/bytes.ts";

@@ -1,3 +1,8 @@
+/**
+ * Prefixes: known texts, texts that are refused, and for any prefix what it contains, compared with its first and last
+ * address.
+ */
+
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import { Cidr, tryParseIpNet } from "../../../src/lib/cidr.ts";

@@ -1,3 +1,5 @@
+/** Addresses: the texts of RFC 5952, texts that are refused, and any address against the `ip-address` package. */
+
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import { Address4, Address6 } from "ip-address";

@@ -1,3 +1,7 @@
+/**
+ * The small parts of the lowest floor: deltas, the mailbox, the clock turned by hand, log fields and MAC addresses.
+ */
+
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import { computeDelta } from "../../../src/lib/delta.ts";

@@ -1,3 +1,5 @@
+/** TCP sockets on the loopback of the real kernel: order, back-pressure, resets, MD5 keys and TTL limits. */
+
 import assert from "node:assert/strict";
 import type { Transport, TransportSink } from "../../../src/bgp/transport.ts";
 import {

@@ -1,3 +1,5 @@
+/** UDP sockets on the loopback of the real kernel: what comes with a datagram, and what an error costs. */
+
 import assert from "node:assert/strict";
 import { connectUdp, type Datagram, receiveUdp } from "../../../src/linux/udp_socket.ts";
 import { formatAddress } from "../../../src/linux/tcp_address.ts";

@@ -1,3 +1,7 @@
+/**
+ * The routes of workloads and blocks, change by change; for any history the changes add up to the strongest claims.
+ */
+
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import { Cidr } from "../../../src/lib/cidr.ts";

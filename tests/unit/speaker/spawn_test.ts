@@ -1,3 +1,5 @@
+/** How the node stands by the speaker's thread: the test plays the thread, and the clock is turned by hand. */
+
 import assert from "node:assert/strict";
 import { EMPTY_CONFIG } from "../../../src/bgp/config.ts";
 import { FakeClock } from "../../../src/lib/fake_clock.ts";

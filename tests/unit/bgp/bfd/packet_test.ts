@@ -1,3 +1,5 @@
+/** BFD control packets: the octets of RFC 5880 section 4.1, every reason to discard one, and any octets. */
+
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import { type BfdPacket, type BfdState, decodePacket, encodePacket } from "../../../../src/bgp/bfd/packet.ts";

@@ -1,3 +1,8 @@
+/**
+ * The BFD session (RFC 5880 section 6.8) as a table of states, by its intervals and detection times, and as two ends
+ * that talk to each other over a link that is cut.
+ */
+
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import { type BfdPacket, DOWN, STATE_NAMES, UP } from "../../../../src/bgp/bfd/packet.ts";

@@ -1,3 +1,5 @@
+/** BMP messages against octets written out from RFC 7854 and, for the Loc-RIB, RFC 9069. */
+
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import {

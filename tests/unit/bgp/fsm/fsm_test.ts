@@ -1,3 +1,8 @@
+/**
+ * The state machine of RFC 4271 section 8: a table of every event in every state, then collisions, back-off and
+ * graceful restart, and any sequence of events.
+ */
+
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import type { LocalSide } from "../../../../src/bgp/fsm/negotiate.ts";

@@ -1,3 +1,5 @@
+/** MRT records against octets written out from RFC 6396, and any entries read back. */
+
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import {

@@ -1,3 +1,8 @@
+/**
+ * Sessions over streams in memory, cut into any pieces, with the clock turned by hand: two of ours against each other,
+ * and one against octets and silences of the test's choice.
+ */
+
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import { DEFAULT_TIMES, type TimerName } from "../../../../src/bgp/fsm/state.ts";

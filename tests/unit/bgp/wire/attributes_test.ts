@@ -1,3 +1,8 @@
+/**
+ * Path attributes: any set reads back, malformed ones meet the fate of RFC 7606 and of each attribute's own RFC, and no
+ * octets make the decoder throw.
+ */
+
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import {

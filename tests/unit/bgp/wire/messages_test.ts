@@ -1,3 +1,8 @@
+/**
+ * OPEN, NOTIFICATION, ROUTE-REFRESH and the framing of messages: read back as written, refused with the code of RFC
+ * 4271 section 6, and found however the stream is cut.
+ */
+
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import { HEADER_LENGTH, MSG_OPEN, MSG_UPDATE } from "../../../../src/bgp/wire/constants.ts";

@@ -1,3 +1,8 @@
+/**
+ * UPDATE messages and prefixes: any read back, malformed ones end as RFC 7606 has it, and no octets make the parser
+ * throw.
+ */
+
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import { encodeAttributes } from "../../../../src/bgp/wire/attributes.ts";
