@@ -61,6 +61,8 @@ function startStage(parts: FirewallStageParts, snapshot: Snapshot, wake: () => v
   let isHinted = false, hasStarted = false;
   let desired: Ruleset | undefined, applied: Ruleset | undefined, mustEnd: LocalEndpoint[] = [];
   let failure: Failure | undefined;
+  /** When connections are looked at next, on the clock's monotonic time. */
+  let endDue = Infinity;
   /** What policies have ended; only the latest of very many are remembered. */
   let ended: readonly Connection[] = [];
 
@@ -133,6 +135,7 @@ function startStage(parts: FirewallStageParts, snapshot: Snapshot, wake: () => v
       mustEnd = [...new Set([...mustEnd, ...[...engine.workloads()].filter(isAffected)])];
     }
     applied = now;
+    if (mustEnd.length > 0) endDue = Math.min(endDue, clock.monotonic() + connectionsDelay);
     for (const { resource } of engine.workloads()) standing.add(resource.metadata.name);
   };
 
@@ -145,10 +148,11 @@ function startStage(parts: FirewallStageParts, snapshot: Snapshot, wake: () => v
   };
 
   const endConnections = async () => {
-    if (!conntrack || mustEnd.length === 0) return;
     const workloads = mustEnd;
     mustEnd = [];
+    endDue = Infinity;
     failure = undefined;
+    if (!conntrack || workloads.length === 0) return;
     try {
       const hostAddresses = new Set([...(await readHost()).values()].flat());
       const found = await findForbidden({ conntrack, engine, workloads, hostAddresses });
@@ -165,7 +169,9 @@ function startStage(parts: FirewallStageParts, snapshot: Snapshot, wake: () => v
     } catch (error) {
       failure = { table: "connections", key: "", error: error instanceof Error ? error : new Error(String(error)) };
     }
-    if (failure) mustEnd = workloads;
+    if (!failure) return;
+    mustEnd = workloads;
+    endDue = clock.monotonic() + retryConnections;
   };
 
   return {
@@ -187,10 +193,10 @@ function startStage(parts: FirewallStageParts, snapshot: Snapshot, wake: () => v
       if (engine.needsHostInterfaces) engine.setHostInterfaces(await readHost());
       if (!await transact()) return reconciler.failures();
       if (desired && desired !== applied) noteApplied(desired);
-      await endConnections();
+      if (endDue <= clock.monotonic()) await endConnections();
       return failure ? [failure] : [];
     },
-    nextDue: () => failure ? clock.monotonic() + retryConnections : reconciler.nextDue(),
+    nextDue: () => Math.min(endDue, reconciler.nextDue()),
     stands: (endpoint) => standing.has(endpoint),
     stop: unwatch,
   };
@@ -199,8 +205,11 @@ function startStage(parts: FirewallStageParts, snapshot: Snapshot, wake: () => v
 /** How many ended connections are kept from coming back. */
 const mostEnded = 50_000;
 
-/** Milliseconds until connections that could not be ended are looked at again. */
-const retryConnections = 500;
+/**
+ * Milliseconds: how long connections wait to be looked at, so that many changes cost one look (it walks the kernel's whole
+ * table, and no attach waits for it), and until those that could not be ended are looked at again.
+ */
+const connectionsDelay = 50, retryConnections = 500;
 
 function inetOf(ruleset: Ruleset | undefined): Table | undefined {
   return ruleset?.tables.find(({ family }) => family === "inet");

@@ -68,7 +68,13 @@ function makeScene({ filter = new MemoryFilter(), resources = [web, db] as reado
     stage.desire();
     return stage.apply();
   };
-  return { filter, firewall, conntrack, clock, world, stage, round, kernel, wakes: () => wakes };
+  /** A round, and the one after it in which connections are looked at. */
+  const settle = async () => {
+    await round();
+    clock.advance(stage.nextDue() - clock.monotonic());
+    return await stage.apply();
+  };
+  return { filter, firewall, conntrack, clock, world, stage, round, settle, kernel, wakes: () => wakes };
 }
 
 const endpoint = (name: string) => `a-tortie-${name}-eth0`;
@@ -170,8 +176,8 @@ Deno.test("somebody else's change of our tables asks for a round, which repairs 
 });
 
 Deno.test("a policy ends the connections that it forbids, and no others", async () => {
-  const { conntrack, world, round } = makeScene({ resources: [web, db] });
-  await round();
+  const { conntrack, world, settle } = makeScene({ resources: [web, db] });
+  await settle();
   const kept = [
     connection(1, "10.0.0.1", "10.0.0.2", 443),
     connection(4, "203.0.113.5", "203.0.113.6", 80),
@@ -188,22 +194,22 @@ Deno.test("a policy ends the connections that it forbids, and no others", async 
       ingress: [{ action: "Allow", protocol: "TCP", destination: { ports: [443] } }],
     }),
   );
-  await round();
+  await settle();
   assert.deepEqual(conntrack.connections.map(({ id }) => id), kept.map(({ id }) => id));
 });
 
 Deno.test("what a policy ended is kept from coming back as long as it is forbidden", async () => {
-  const { conntrack, filter, world, round } = makeScene();
-  await round();
+  const { conntrack, filter, world, settle } = makeScene();
+  await settle();
   conntrack.add(connection(2, "10.0.0.1", "10.0.0.2", 80));
   const deny = policy("p", { selector: 'role == "db"', ingress: [{ action: "Deny" }] });
   world.put(deny);
-  await round();
+  await settle();
   const ended =
     async () => [...(await filter.handle().read()).tables.get("inet")?.sets.get("cali40ended")?.elements.keys() ?? []];
   assert.deepEqual(await ended(), ["10.0.0.1 . 10.0.0.2 . tcp . 50002 . 80", "10.0.0.2 . 10.0.0.1 . tcp . 80 . 50002"]);
   world.delete(deny);
-  await round();
+  await settle();
   assert.deepEqual(await ended(), []);
 });
 
@@ -211,15 +217,16 @@ Deno.test("the host's own connections to its workloads are not ended, and a fail
   const scene = makeScene();
   const link = await scene.kernel.links.createVeth({ name: "eth0", mac: "02:00:00:00:00:01", peerName: "x" });
   await scene.kernel.links.addAddress({ index: link.index, net: { ip: Ip.parse("192.0.2.1"), length: 24 }, scope: 0 });
-  await scene.round();
+  await scene.settle();
   scene.conntrack.add(connection(1, "192.0.2.1", "10.0.0.2", 80));
   scene.conntrack.add(connection(2, "10.0.0.1", "10.0.0.2", 80));
   scene.conntrack.fault = { matching: /./ };
   scene.world.put(policy("p", { selector: 'role == "db"', ingress: [{ action: "Deny" }] }));
-  const failures = await scene.round();
+  const failures = await scene.settle();
   assert.equal(failures[0]?.table, "connections");
   assert.ok(scene.stage.nextDue() < Infinity);
   scene.conntrack.fault = undefined;
+  scene.clock.advance(scene.stage.nextDue() - scene.clock.monotonic());
   assert.deepEqual(await scene.stage.apply(), []);
   assert.deepEqual(scene.conntrack.connections.map(({ id }) => id), [1]);
 });
