@@ -102,6 +102,7 @@ interface Draft {
   readonly ahead: Command[][];
   readonly settlements: ((known: Known) => void)[];
   readonly mayRemove: boolean;
+  readonly isQuick: boolean;
 }
 
 function put(draft: Draft, step: Step, command: Command): void {
@@ -110,14 +111,25 @@ function put(draft: Draft, step: Step, command: Command): void {
 
 /**
  * What has to change. Without `mayRemove` chains, sets and members that are not desired stay. With `rebuild` the tables are
- * made anew in one transaction, whatever is in them. Throws RangeError on a ruleset that cannot be encoded.
+ * made anew in one transaction, whatever is in them. With `isQuick` chains that were read are taken for what is desired when
+ * they have as many rules, which is enough to mend at once what somebody flushed or deleted. Throws RangeError on a ruleset that cannot be encoded.
  */
 export function makePlan(
   known: Known,
   desired: Ruleset,
-  { mayRemove, rebuild = false }: { readonly mayRemove: boolean; readonly rebuild?: boolean },
+  { mayRemove, rebuild = false, isQuick = false }: {
+    readonly mayRemove: boolean;
+    readonly rebuild?: boolean;
+    readonly isQuick?: boolean;
+  },
 ): Plan {
-  const draft: Draft = { steps: new Map(order.map((step) => [step, []])), ahead: [], settlements: [], mayRemove };
+  const draft: Draft = {
+    steps: new Map(order.map((step) => [step, []])),
+    ahead: [],
+    settlements: [],
+    mayRemove,
+    isQuick,
+  };
   for (const table of desired.tables) planTable(draft, known.get(table.family), table, rebuild);
   if (mayRemove) {
     const wanted = new Set(desired.tables.map(({ family }) => family));
@@ -293,6 +305,7 @@ function planChains(draft: Draft, before: KnownTable, { family, chains, sets }: 
     const standing = before.chains.get(name);
     // A lookup in a set of another shape has another text.
     if (areAllChanged) contents.delete(chain);
+    if (standing && !areAllChanged && draft.isQuick && looksSame(standing, chain)) continue;
     if (standing && !areAllChanged && isSameChain(family, standing, chain, isIntervalSet)) continue;
     const { base } = chain;
     if (standing) put(draft, "flushes", { op: "flush chain", family, chain: name });
@@ -324,6 +337,12 @@ function withoutPolicy(base: string): string {
 
 /** The canonical rules of chains that were compared before. */
 const contents = new WeakMap<Chain, readonly string[]>();
+
+/** Whether a chain that was read has the properties and as many rules as the desired one. */
+function looksSame(standing: KnownChain, chain: Chain): boolean {
+  return "rules" in standing && standing.rules.length === chain.rules.length &&
+    standing.base === canonicalBase(chain.base);
+}
 
 function isSameChain(
   family: TableFamily,

@@ -1,7 +1,7 @@
 /**
  * Keeps our nf_tables tables as they are desired: one ruleset in, reports of changes in, `apply` out.
  *
- *     desire, observe -> [read when in doubt] -> plan the difference -> one transaction at the generation that was read
+ *     desire, observe -> [read when in doubt, mend holes] -> plan the difference -> one transaction at the generation that was read
  *         ok        -> what was planned is what stands
  *         ERESTART  -> somebody changed something in between: read again, at once, a few times
  *         refused   -> the old rules stand whole: read again and try once more; then make the tables anew in one
@@ -29,6 +29,8 @@ const TRIES = 6;
 /** Keeps the firewall. */
 export class FirewallReconciler {
   #desired: Ruleset | undefined;
+  /** The last that stood whole. */
+  #stood: Ruleset | undefined;
   #known: Known = new Map();
   #generation: number | undefined;
   #isDoubtful = true;
@@ -89,9 +91,15 @@ export class FirewallReconciler {
     let done = 0, refusals = 0;
     for (let tries = 0; tries < TRIES; tries++) {
       try {
+        const isRepair = this.#isDoubtful && this.#stood === this.#desired && refusals === 0;
         if (this.#isDoubtful) await this.#read();
+        // Of what stood before, holes are mended first: comparing every rule takes as long as reading them.
+        if (isRepair && this.#stood === this.#desired) {
+          done += await this.#transact(this.#desired, { mayRemove, isQuick: true });
+        }
         // From here to the transaction nothing waits: what is desired cannot change in between.
-        done += await this.#transact(this.#desired, mayRemove, refusals >= 2);
+        done += await this.#transact(this.#desired, { mayRemove, rebuild: refusals >= 2 });
+        if (mayRemove && !this.#isDirty) this.#stood = this.#desired;
         this.#failure = undefined;
         return done;
       } catch (error) {
@@ -119,8 +127,11 @@ export class FirewallReconciler {
     this.#isDirty = this.#hasLeftovers = true;
   }
 
-  async #transact(desired: Ruleset, mayRemove: boolean, rebuild: boolean): Promise<number> {
-    const plan = makePlan(this.#known, desired, { mayRemove, rebuild });
+  async #transact(
+    desired: Ruleset,
+    { mayRemove, ...how }: { readonly mayRemove: boolean; readonly rebuild?: boolean; readonly isQuick?: boolean },
+  ): Promise<number> {
+    const plan = makePlan(this.#known, desired, { mayRemove, ...how });
     let done = 0;
     for (const commands of plan.ahead) {
       this.#generation = await this.firewall.apply(commands, this.#atGeneration());
@@ -131,6 +142,7 @@ export class FirewallReconciler {
       done += plan.commands.length;
     }
     plan.settle(this.#known);
+    if (how.isQuick) return done;
     if (this.#desired === desired) this.#isDirty = false;
     this.#hasLeftovers = !mayRemove;
     return done;
