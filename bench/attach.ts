@@ -9,24 +9,16 @@
 
 import { startAgent } from "../src/agent/agent.ts";
 import { makeFirewallStage } from "../src/agent/policy/firewall_stage.ts";
-import type { Clock } from "../src/lib/clock.ts";
 import { silentLog } from "../src/lib/log.ts";
 import { openConntrack } from "../src/linux/conntrack.ts";
 import { openKernel } from "../src/linux/kernel.ts";
 import { createNamespace, deleteNamespace } from "../src/linux/namespace.ts";
 import { openFirewall } from "../src/linux/nftables.ts";
 import { resourceKey } from "../src/model/keys/mod.ts";
+import { systemClock } from "../src/store/expiry.ts";
 import { openFileStore } from "../src/store/file/file_store.ts";
 
 const attaches = Number(Deno.args[0] ?? 200);
-const clock: Clock = {
-  monotonic: () => performance.now(),
-  wall: () => Date.now(),
-  after: (ms, fire) => {
-    const timer = setTimeout(fire, ms);
-    return () => clearTimeout(timer);
-  },
-};
 
 function percentile(sorted: readonly number[], share: number): string {
   return (sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? NaN).toFixed(1);
@@ -60,8 +52,8 @@ try {
   await store.put(resourceKey("IPPool", "bench"), JSON.stringify(pool));
   const settings = { name: "bench", ip: "192.0.2.1/24", ip6: "none" };
   const firewall = openFirewall(`${prefix}-host`), conntrack = openConntrack(`${prefix}-host`);
-  const stage = makeFirewallStage({ node: "bench", firewall, conntrack, kernel, clock, log: silentLog });
-  const agent = startAgent({ store, kernel, settings, clock, log: silentLog, firewall: stage });
+  const stage = makeFirewallStage({ node: "bench", firewall, conntrack, kernel, clock: systemClock, log: silentLog });
+  const agent = startAgent({ store, kernel, settings, clock: systemClock, log: silentLog, firewall: stage });
   await agent.ready;
   for (let i = 0; i < attaches; i++) make(`${prefix}-${i}`);
 

@@ -7,23 +7,15 @@
  */
 
 import { FirewallReconciler } from "../src/dataplane/firewall_reconciler.ts";
-import type { Clock } from "../src/lib/clock.ts";
 import { createNamespace, deleteNamespace } from "../src/linux/namespace.ts";
 import { openFirewall } from "../src/linux/nftables.ts";
 import { API_VERSION } from "../src/model/resource.ts";
 import type { GlobalNetworkPolicy, Profile, WorkloadEndpoint } from "../src/model/resources/mod.ts";
 import { printRuleset } from "../src/netlink/nft/print.ts";
 import { PolicyEngine } from "../src/policy/engine.ts";
+import { systemClock } from "../src/store/expiry.ts";
 
 const count = 1_000, moved = 10_000;
-const clock: Clock = {
-  monotonic: () => performance.now(),
-  wall: () => Date.now(),
-  after: (ms, fire) => {
-    const timer = setTimeout(fire, ms);
-    return () => clearTimeout(timer);
-  },
-};
 
 const address = (i: number) => `10.${(i >> 16) & 255}.${(i >> 8) & 255}.${i & 255}`;
 
@@ -78,7 +70,7 @@ createNamespace(other);
 const firewall = openFirewall(namespace);
 const file = Deno.makeTempFileSync({ suffix: ".nft" });
 try {
-  const engine = new PolicyEngine("a"), reconciler = new FirewallReconciler(firewall, clock);
+  const engine = new PolicyEngine("a"), reconciler = new FirewallReconciler(firewall, systemClock);
   const program = async (change: () => void) => {
     const start = performance.now();
     change();

@@ -1,9 +1,9 @@
 /** The BFD thread: the entry of the Worker that `bfd_thread.ts` starts. Wishes in; status, losses and log lines out. */
 
 import { makeLog } from "../lib/log.ts";
+import { systemClock } from "../store/expiry.ts";
 import { makeBfd } from "./bfd.ts";
 import type { FromBfd, ToBfd } from "./bfd_thread.ts";
-import { systemClock } from "../store/expiry.ts";
 import type { BfdStatus } from "./messages.ts";
 
 /** Changes are collected for so long, in milliseconds; losses are told at once. */

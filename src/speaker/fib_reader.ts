@@ -17,20 +17,9 @@ import type { Cancel, Clock } from "../lib/clock.ts";
 import { Ip } from "../lib/ip.ts";
 import type { Log } from "../lib/log.ts";
 import type { LinuxKernel } from "../linux/kernel.ts";
+import { ROUTE_TYPES } from "../netlink/route.ts";
 import { RTPROT_BIRD } from "./fib_writer.ts";
 
-/** RTN_* by number. */
-const ROUTE_TYPES = [
-  "",
-  "unicast",
-  "local",
-  "broadcast",
-  "anycast",
-  "multicast",
-  "blackhole",
-  "unreachable",
-  "prohibit",
-];
 /** The protocol number of the agent's routes for blocks. */
 const RTPROT_BLOCK = 80;
 const READ_RETRY = 5_000;
@@ -245,6 +234,8 @@ export function makeFibReader(
 }
 
 function fibRoute(route: Route): FibRoute | undefined {
+  // It sends the lookup on to the next table, so it says nothing of what the host can reach.
+  if (route.type === "throw") return undefined;
   const type = ROUTE_TYPES.indexOf(route.type);
   if (type < 1) return undefined;
   return {

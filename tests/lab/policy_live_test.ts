@@ -10,7 +10,7 @@ import { silentLog } from "../../src/lib/log.ts";
 import { openConntrack } from "../../src/linux/conntrack.ts";
 import { openKernel } from "../../src/linux/kernel.ts";
 import type { AnyResource } from "../../src/model/resources/mod.ts";
-import { realClock } from "../unit/agent/scene.ts";
+import { systemClock } from "../../src/store/expiry.ts";
 import { addresses } from "../unit/policy/arbitraries.ts";
 import { policy, pool, resourcesOf, settings, workload } from "../unit/policy/scene.ts";
 import { inside, isRoot, makePolicyLab, type PolicyLab } from "./policy_lab.ts";
@@ -39,7 +39,7 @@ async function live(body: (live: Live) => Promise<void>): Promise<void> {
     revision: 1,
     unreadable: new Map(),
   };
-  const parts = { node: "a", firewall: lab.firewall, conntrack, kernel, clock: realClock, log: silentLog };
+  const parts = { node: "a", firewall: lab.firewall, conntrack, kernel, clock: systemClock, log: silentLog };
   const stage: PolicyStage = makeFirewallStage(parts)(snapshot, () => round = round.then(() => stage.apply()));
   try {
     await body({

@@ -9,7 +9,7 @@ import { FirewallReconciler } from "../../src/dataplane/firewall_reconciler.ts";
 import type { AnyResource } from "../../src/model/resources/mod.ts";
 import { PolicyEngine, type PolicyKind, policyKinds } from "../../src/policy/engine.ts";
 import { explain } from "../../src/policy/explain/explain.ts";
-import { realClock } from "../unit/agent/scene.ts";
+import { systemClock } from "../../src/store/expiry.ts";
 import { addresses, world } from "../unit/policy/arbitraries.ts";
 import { evaluateTrip, type TestPacket, type Trip } from "../unit/policy/evaluator.ts";
 import { give, keyOf, resourcesOf } from "../unit/policy/scene.ts";
@@ -64,7 +64,7 @@ Deno.test({
     const probers = new Map<number, Prober>();
     try {
       await Promise.all([...lab.places].map(async ([place, name]) => void probers.set(place, await startProber(name))));
-      const reconciler = new FirewallReconciler(lab.firewall, realClock);
+      const reconciler = new FirewallReconciler(lab.firewall, systemClock);
       const engine = new PolicyEngine("a");
       let before: readonly AnyResource[] = [];
       const seen = { allow: 0, deny: 0 };

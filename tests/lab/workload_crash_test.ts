@@ -7,8 +7,8 @@
 import assert from "node:assert/strict";
 import { startAgent } from "../../src/agent/agent.ts";
 import { silentLog } from "../../src/lib/log.ts";
+import { systemClock } from "../../src/store/expiry.ts";
 import { Doom, doomKernel, doomStore } from "../unit/agent/doom.ts";
-import { realClock } from "../unit/agent/scene.ts";
 import { ip, type Lab, labTest, pings, standing, within } from "./workload_lab.ts";
 
 const settings = { name: "a", ip: "autodetect", ip6: "none" };
@@ -27,7 +27,7 @@ async function runDoomed(lab: Lab, steps: number, name: "attach" | "detach"): Pr
     store: doomStore(lab.store, doom),
     kernel: doomKernel(lab.kernel, doom),
     settings,
-    clock: realClock,
+    clock: systemClock,
     log: silentLog,
   });
   try {

@@ -7,9 +7,9 @@
 import { startAgent } from "../../src/agent/agent.ts";
 import { silentLog } from "../../src/lib/log.ts";
 import { openKernel } from "../../src/linux/kernel.ts";
+import { systemClock } from "../../src/store/expiry.ts";
 import { openFileStore } from "../../src/store/file/file_store.ts";
 import { Doom, doomKernel, doomStore } from "../unit/agent/doom.ts";
-import { realClock } from "../unit/agent/scene.ts";
 
 /** The end of the process itself, where `Doom` only lets every operation fail. */
 class Kill extends Doom {
@@ -27,7 +27,7 @@ const agent = startAgent({
   store: doomStore(store, kill),
   kernel: doomKernel(kernel, kill),
   settings: { name: "a", ip: "autodetect", ip6: "none" },
-  clock: realClock,
+  clock: systemClock,
   log: silentLog,
 });
 await agent.ready;

@@ -11,9 +11,10 @@ import type { Kernel } from "../../src/dataplane/ports.ts";
 import { silentLog } from "../../src/lib/log.ts";
 import { type LinuxKernel, openKernel } from "../../src/linux/kernel.ts";
 import { createNamespace, deleteNamespace } from "../../src/linux/namespace.ts";
+import { systemClock } from "../../src/store/expiry.ts";
 import { MemoryStore } from "../../src/store/memory.ts";
 import type { Store } from "../../src/store/store.ts";
-import { putPool, realClock } from "../unit/agent/scene.ts";
+import { putPool } from "../unit/agent/scene.ts";
 
 /** Whether this process may make network namespaces. */
 export const isRoot = Deno.uid() === 0;
@@ -100,7 +101,7 @@ export async function inLab(body: (lab: Lab) => Promise<void>, { hasIpv6 = false
           store: parts.store ?? store,
           kernel: parts.kernel ?? opened,
           settings: { name: "a", ip: "autodetect", ip6: "none" },
-          clock: realClock,
+          clock: systemClock,
           log: silentLog,
         });
         agents.push(agent);

@@ -10,9 +10,10 @@ import { Faults } from "../../../src/dataplane/memory_faults.ts";
 import { silentLog } from "../../../src/lib/log.ts";
 import { resourceKey } from "../../../src/model/keys/mod.ts";
 import { readResource } from "../../../src/model/read.ts";
+import { systemClock } from "../../../src/store/expiry.ts";
 import { MemoryStore } from "../../../src/store/memory.ts";
 import { blackhole } from "../dataplane/converge.ts";
-import { eventually, makeMachine, putPool, realClock, startScene, traces } from "./scene.ts";
+import { eventually, makeMachine, putPool, startScene, traces } from "./scene.ts";
 
 async function startWithPool() {
   const machine = await makeMachine();
@@ -108,7 +109,7 @@ Deno.test("until the store is in sync nothing is taken off the kernel", async ()
   const faults = new Faults();
   const host = machine.handle("host", faults);
   const settings = { name: "a", ip: "autodetect", ip6: "none" };
-  const agent = startAgent({ store: slow, kernel: host, settings, clock: realClock, log: silentLog });
+  const agent = startAgent({ store: slow, kernel: host, settings, clock: systemClock, log: silentLog });
   try {
     await host.fib.apply([{ action: "replace", route: blackhole("10.99.0.0/16") }]);
     const reads = () => faults.operations.filter((operation) => operation === "route list").length;

@@ -6,9 +6,10 @@
 import assert from "node:assert/strict";
 import { startAgent } from "../../../src/agent/agent.ts";
 import { silentLog } from "../../../src/lib/log.ts";
+import { systemClock } from "../../../src/store/expiry.ts";
 import { MemoryStore } from "../../../src/store/memory.ts";
 import { Doom, doomKernel, doomStore } from "./doom.ts";
-import { eventually, makeMachine, putPool, realClock, type Scene, startScene, traces } from "./scene.ts";
+import { eventually, makeMachine, putPool, type Scene, startScene, traces } from "./scene.ts";
 
 const settings = { name: "a", ip: "autodetect", ip6: "none" };
 const request = { name: "web", netns: "web", labels: { role: "web" } };
@@ -26,7 +27,7 @@ async function makeDoomed() {
     store: doomStore(store, doom),
     kernel: doomKernel(machine.handle("host"), doom),
     settings,
-    clock: realClock,
+    clock: systemClock,
     log: silentLog,
   });
   await agent.ready;

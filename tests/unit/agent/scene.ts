@@ -3,21 +3,11 @@
 import { type Agent, startAgent } from "../../../src/agent/agent.ts";
 import { Faults } from "../../../src/dataplane/memory_faults.ts";
 import { MemoryMachine } from "../../../src/dataplane/memory_kernel.ts";
-import type { Clock } from "../../../src/lib/clock.ts";
 import { Ip } from "../../../src/lib/ip.ts";
 import { type LogFields, makeLog } from "../../../src/lib/log.ts";
+import { systemClock } from "../../../src/store/expiry.ts";
 import { MemoryStore } from "../../../src/store/memory.ts";
 import type { Store } from "../../../src/store/store.ts";
-
-/** The clock of the process. */
-export const realClock: Clock = {
-  monotonic: () => performance.now(),
-  wall: () => Date.now(),
-  after: (ms, fire) => {
-    const timer = setTimeout(fire, ms);
-    return () => clearTimeout(timer);
-  },
-};
 
 /** A machine whose namespace "host" has eth0 with 192.0.2.1/24 and 2001:db8::1/64. */
 export async function makeMachine(): Promise<MemoryMachine> {
@@ -65,7 +55,7 @@ export async function startScene(
     store,
     kernel,
     settings: { name: "a", ip, ip6 },
-    clock: realClock,
+    clock: systemClock,
     log,
     ...firewall ? { firewall } : {},
   });

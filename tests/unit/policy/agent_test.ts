@@ -6,7 +6,8 @@ import { MemoryConntrack } from "../../../src/dataplane/firewall_conntrack.ts";
 import { MemoryFilter } from "../../../src/dataplane/firewall_memory.ts";
 import { silentLog } from "../../../src/lib/log.ts";
 import { EPERM } from "../../../src/netlink/errno.ts";
-import { makeMachine, putPool, realClock, startScene } from "../agent/scene.ts";
+import { systemClock } from "../../../src/store/expiry.ts";
+import { makeMachine, putPool, startScene } from "../agent/scene.ts";
 
 Deno.test("attaching returns once the workload's rules stand, and fails while they are refused", async () => {
   const machine = await makeMachine(), filter = new MemoryFilter(), firewall = filter.handle();
@@ -18,7 +19,7 @@ Deno.test("attaching returns once the workload's rules stand, and fails while th
       firewall,
       conntrack: new MemoryConntrack(),
       kernel: machine.handle("host"),
-      clock: realClock,
+      clock: systemClock,
       log: silentLog,
     }),
   });
