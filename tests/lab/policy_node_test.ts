@@ -5,8 +5,7 @@
 
 import assert from "node:assert/strict";
 import { connectApi } from "../../src/api/client.ts";
-import { isRoot } from "./policy_lab.ts";
-import { inside } from "./policy_lab.ts";
+import { inside, isRoot } from "./policy_lab.ts";
 import { eventually } from "./one_node.ts";
 import { type PolicyNode, resource, type Try, withPolicyNode } from "./policy_node.ts";
 import { within } from "./workload_lab.ts";
