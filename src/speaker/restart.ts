@@ -1,13 +1,14 @@
 /**
- * A restart of our own (RFC 4724 4.1): routes of the earlier run stand in the kernel, and until every peer has told us its
- * table (End-of-RIB) nothing is decided for the kernel and nothing said to peers, who keep our routes meanwhile.
+ * A restart of our own (RFC 4724 4.1): routes of the earlier run stand in the kernel, and until the peers have told us
+ * their tables (End-of-RIB) nothing is decided for the kernel and nothing said to peers, who keep our routes meanwhile.
  *
  *   first listing ── nothing of ours ──> fresh: no F bit until the delay is over, no waiting
- *                 └─ routes of ours ───> deferring (R and F bits) ── all peers told, or the delay ──> sweep, speak
+ *                 └─ routes of ours ──> deferring (R and F bits) ── who must tell has told, or the delay ──> speak
+ *                      speaking ── everybody has told, or has had the time for it ──> sweep what nobody confirmed
  *
- * A peer that is not up after `ABSENT_AFTER` is not waited for any more. One without graceful restart need not send
- * End-of-RIB, and one that says that it restarts too (FRR says so long after) may wait for ours: they have `QUIET_AFTER`
- * from the session's begin to tell us their routes.
+ * Nobody waits to speak for a peer that restarts too, since it waits for us, or for one without graceful restart, which
+ * need not send End-of-RIB; but what they may still tell us is not swept for `QUIET_AFTER` from the session's begin (FRR
+ * says that it restarts long after it did). A peer that is not up after `ABSENT_AFTER` is not waited for any more.
  */
 
 import type { Cancel, Clock } from "../lib/clock.ts";
@@ -36,7 +37,7 @@ export interface Restart {
   readonly isDeferring: boolean;
   /** The kernel was read for the first time; later calls do nothing. `delay` in seconds is the longest wait. */
   begin(hasFoundOwn: boolean, delay: number): void;
-  /** A peer has sent End-of-RIB: looks whether that was the last. */
+  /** A peer came up or has sent End-of-RIB: looks whether that was the last. */
   heard(): void;
   close(): void;
 }
@@ -45,33 +46,45 @@ export interface Restart {
 export interface RestartParts {
   readonly clock: Clock;
   readonly peers: () => readonly PeerRestartState[];
-  /** Called once, when nothing is deferred any more: routes that nobody confirmed are to go. */
+  /** Called once, when decisions and announcements are deferred no more. */
+  readonly spoke: () => void;
+  /** Called once, when routes that nobody confirmed are to go. */
   readonly ended: (reason: string) => void;
 }
 
 /** Makes one that has not begun. */
-export function makeRestart({ clock, peers, ended }: RestartParts): Restart {
-  let phase: "before" | "fresh" | "deferring" | "over" = "before";
+export function makeRestart({ clock, peers, spoke, ended }: RestartParts): Restart {
+  let phase: "before" | "fresh" | "deferring" | "speaking" | "over" = "before";
   let begun = 0;
   let deadline = 0;
   let timer: Cancel | undefined;
 
+  const speak = () => {
+    if (phase !== "deferring") return;
+    phase = "speaking";
+    spoke();
+  };
+
   const end = (reason: string) => {
+    speak();
     phase = "over";
     timer?.();
     ended(reason);
   };
 
-  const isDone = ({ upFor, isTold, mustTell }: PeerRestartState, waited: number) =>
-    upFor === undefined ? waited >= ABSENT_AFTER : isTold || !mustTell && upFor >= QUIET_AFTER;
-
   const look = () => {
-    const now = clock.monotonic();
+    const now = clock.monotonic(), waited = now - begun;
     if (now >= deadline) return end("its time is over");
     const all = peers();
-    // Without any peer the configuration may be still to come.
-    const isOver = all.length === 0 ? now - begun >= ABSENT_AFTER : all.every((peer) => isDone(peer, now - begun));
-    if (isOver) return end("every peer has told us its routes");
+    const isEach = (patience: number) =>
+      // Without any peer the configuration may be still to come.
+      all.length === 0
+        ? waited >= ABSENT_AFTER
+        : all.every(({ upFor, isTold, mustTell }) =>
+          upFor === undefined ? waited >= ABSENT_AFTER : isTold || !mustTell && upFor >= patience
+        );
+    if (isEach(0)) speak();
+    if (isEach(QUIET_AFTER)) return end("every peer has told us its routes");
     timer?.();
     timer = clock.after(LOOK_INTERVAL, look);
   };
@@ -95,7 +108,7 @@ export function makeRestart({ clock, peers, ended }: RestartParts): Restart {
     },
     heard() {
       // The message that says so may be followed by others in the same read.
-      if (phase !== "deferring") return;
+      if (phase !== "deferring" && phase !== "speaking") return;
       timer?.();
       timer = clock.after(0, look);
     },

@@ -116,6 +116,7 @@ export function makeSpeaker({ router, tables, clock, log, random, kernel, onStat
   const restart = makeRestart({
     clock,
     peers: () => [...peers.all].map((peer) => peer.restartState),
+    spoke: () => touch(),
     ended(reason) {
       log.info("The restart is over", { reason });
       router.sweepFib();

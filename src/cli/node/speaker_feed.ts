@@ -2,7 +2,8 @@
  * Keeps the speaker configured: what the store says of nodes, pools, peers and filters, and which blocks are ours,
  * becomes its configuration whenever one of them changes.
  *
- * Several changes in a row make one configuration, and one that says the same again is not passed on.
+ * A block is told at once: the speaker has to know it before the first workload's route stands, which it would announce
+ * by itself otherwise. Several other changes in a row make one configuration, and one that says the same again is not passed on.
  */
 
 import type { Agent } from "../../agent/agent.ts";
@@ -55,7 +56,12 @@ export function feedSpeaker(
     speaker.configure(resolved.config);
   };
   const schedule = () => cancel ??= clock.after(SETTLE, feed);
-  const stop = agent.onChange((what) => KINDS.has(what) && schedule());
+  const stop = agent.onChange((what) => {
+    if (what === "blocks") {
+      cancel?.();
+      feed();
+    } else if (KINDS.has(what)) schedule();
+  });
   schedule();
   return () => {
     stop();
