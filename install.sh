@@ -16,7 +16,7 @@ readonly DENO_VERSION=2.9.6
 readonly DENO_X64_SHA512='3md4TKLCuzsLDmfOoC5KN7NAZaxSVkMgm64vg6foD00JBADCpYS2/5QqXfzgnP5ZQz3iLP9vBQJtEgc116OAoQ=='
 readonly LAB_PACKAGES=(bird2 iproute2 iputils-ping)
 readonly TEST_PACKAGES=(bird2 frr gobgpd exabgp etcd-server etcd-client nftables tcpdump iputils-ping iputils-arping
-  iproute2 conntrack strace jq procps zsh fish tshark bgpdump python3)
+  iproute2 conntrack strace jq procps zsh fish tshark bgpdump python3 curl netbase)
 
 root=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
 readonly root prefix=${PREFIX:-/usr/local} destdir=${DESTDIR:-}
