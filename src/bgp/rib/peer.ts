@@ -93,3 +93,26 @@ export function compareAddresses(a: string, b: string): number {
 /** Family index (0 IPv4, 1 IPv6) to the wire's bit, and its AFI. */
 export const FAMILY_BITS = [IPV4_UNICAST, IPV6_UNICAST] as const;
 export const FAMILY_AFIS = FAMILY_BITS.map(afiOf);
+
+/** What the peer is to the paths that it tells. */
+export function originOf(peer: PeerState, session: SessionFacts): PathOrigin {
+  const { isInternal } = session.wire;
+  return { isLocal: false, isInternal, isClient: isInternal && peer.config.rrClient, routerId: session.routerId };
+}
+
+/** The parts of the configuration that routes depend on, as one text to compare: no peer that the other one lacks. */
+export function policyText(config: SpeakerConfig, other: SpeakerConfig): string {
+  const { peers, listen: _listen, ...rest } = config;
+  const names = new Set(other.peers.map(({ name }) => name));
+  const policies = peers.filter(({ name }) => names.has(name)).map((peer) => [
+    peer.name,
+    peer.importFilters,
+    peer.exportFilters,
+    peer.isSameAs,
+    peer.hasCalicoRules,
+    peer.allowLocalAs,
+    peer.clusterId,
+    peer.role,
+  ]);
+  return JSON.stringify([rest, policies]);
+}

@@ -6,7 +6,8 @@
  */
 
 import { Ip } from "../../lib/ip.ts";
-import { IPV4_UNICAST } from "../wire/constants.ts";
+import type { PathAttributes } from "../wire/attributes.ts";
+import { COMMUNITY_LLGR_STALE, IPV4_UNICAST } from "../wire/constants.ts";
 import { type Fault, fault } from "../wire/fault.ts";
 import { NlriCursor } from "../wire/nlri.ts";
 import { parseUpdate, UpdateView } from "../wire/update.ts";
@@ -16,6 +17,7 @@ import { REFUSED } from "./import.ts";
 import type { ReceiveResult } from "./interface.ts";
 import { scoped } from "./link_local.ts";
 import type { LocRib } from "./loc_rib.ts";
+import { IS_STALE } from "./path_table.ts";
 import { FAMILY_BITS, type PeerState } from "./peer.ts";
 import type { Policies } from "./policies.ts";
 
@@ -64,6 +66,17 @@ export class Receiver {
   /** The set to use for a received one, or minus the `Reason` for not using it (see `Importer`). */
   imported(peer: PeerState, family: 0 | 1, set: number, prefixClass: number): number {
     return peer.importers?.[family].setFor(set, prefixClass, () => this.context.interfaceOf(set)) ?? REFUSED;
+  }
+
+  /** Takes a path in anew with the community of a long-lived stale one (RFC 9494 4.2), still stale. */
+  keepLong(peer: PeerState, family: 0 | 1, path: number, value: PathAttributes): void {
+    const rib = this.context.ribs[family];
+    const prefix = rib.paths.prefix[path]!;
+    const communities = [...value.communities, COMMUNITY_LLGR_STALE];
+    const received = this.context.store.internValue({ ...value, communities });
+    const result = this.imported(peer, family, received, rib.prefixes.class[prefix]!);
+    rib.put(prefix, peer.id, rib.paths.pathId[path]!, received, Math.max(0, result), reasonOf(result));
+    rib.paths.flags[path]! |= IS_STALE;
   }
 
   #withdraw(peer: PeerState, family: 0 | 1, start: number, end: number): void {

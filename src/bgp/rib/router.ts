@@ -9,9 +9,9 @@
 
 import { EMPTY_CONFIG, type SpeakerConfig } from "../config.ts";
 import type { FibTable } from "../fib/fib_table.ts";
-import { NextHops, OWN_NEXT_HOP } from "../fib/next_hops.ts";
+import { NextHops } from "../fib/next_hops.ts";
 import { makeFibWish } from "../fib/fib_wish.ts";
-import { EMPTY_ATTRIBUTES, type PathAttributes } from "../wire/attributes.ts";
+import { EMPTY_ATTRIBUTES } from "../wire/attributes.ts";
 import { decodeRoutes } from "../show/routes.ts";
 import { COMMUNITY_LLGR_STALE, COMMUNITY_NO_LLGR, IPV4_UNICAST, IPV6_UNICAST } from "../wire/constants.ts";
 import { AttributeStore } from "./attribute_store.ts";
@@ -30,12 +30,12 @@ import type {
   SessionFacts,
 } from "./interface.ts";
 import { Reason } from "./decision.ts";
-import { scopeOf, unscoped } from "./link_local.ts";
 import { LocRib } from "./loc_rib.ts";
 import { IS_STALE } from "./path_table.ts";
-import { compareAddresses, exportFacts, FAMILY_BITS, groupKey, type PeerState } from "./peer.ts";
+import { compareAddresses, exportFacts, FAMILY_BITS, groupKey, originOf, type PeerState, policyText } from "./peer.ts";
 import { Policies } from "./policies.ts";
 import { reasonOf, Receiver } from "./receiver.ts";
+import { SetHops } from "./set_hops.ts";
 
 const LOCAL_ORIGIN: PathOrigin = { isLocal: true, isInternal: false, isClient: false, routerId: 0 };
 const FAMILIES = [0, 1] as const;
@@ -59,8 +59,7 @@ export class RouterCore implements Router {
   readonly #ids = new Map<string, PeerId>();
   readonly #receiver: Receiver;
   readonly #localSet: number;
-  #hops = new Int32Array(1024);
-  #hopSerials = new Uint32Array(1024);
+  readonly #hops: SetHops;
   /** What each peer was on its last session: cached results of the export hold for that. */
   readonly #origins: PathOrigin[] = [];
   #zombies: { family: 0 | 1; prefix: number }[] = [];
@@ -79,6 +78,7 @@ export class RouterCore implements Router {
       localSet: this.#localSet,
     });
     this.nextHops = new NextHops(this.host.views[0], this.host.views[1], false);
+    this.#hops = new SetHops(this.store, this.nextHops, this.#localSet);
     const context = (family: 0 | 1) => ({
       store: this.store,
       nextHops: this.nextHops,
@@ -319,20 +319,13 @@ export class RouterCore implements Router {
         if (rib.paths.flags[path]! & IS_STALE) {
           const value = this.store.decode(rib.paths.received[path]!);
           if (!peer || value.communities.includes(COMMUNITY_NO_LLGR)) rib.remove(path);
-          else if (!value.communities.includes(COMMUNITY_LLGR_STALE)) this.#markLong(peer, family, path, value);
+          else if (!value.communities.includes(COMMUNITY_LLGR_STALE)) {
+            this.#receiver.keepLong(peer, family, path, value);
+          }
         }
         path = next;
       }
     }
-  }
-
-  #markLong(peer: PeerState, family: 0 | 1, path: number, value: PathAttributes): void {
-    const rib = this.ribs[family];
-    const prefix = rib.paths.prefix[path]!;
-    const received = this.store.internValue({ ...value, communities: [...value.communities, COMMUNITY_LLGR_STALE] });
-    const result = this.#receiver.imported(peer, family, received, rib.prefixes.class[prefix]!);
-    rib.put(prefix, peer.id, rib.paths.pathId[path]!, received, Math.max(0, result), reasonOf(result));
-    rib.paths.flags[path]! |= IS_STALE;
   }
 
   refresh(id: PeerId, families: number, isEnhanced = false): void {
@@ -359,31 +352,7 @@ export class RouterCore implements Router {
 
   /** The next hop's number for a set of attributes. */
   nextHopOf(set: number): number {
-    if (set < this.#hops.length && this.#hopSerials[set] === this.store.serial(set)) return this.#hops[set]!;
-    return this.#findNextHop(set);
-  }
-
-  #findNextHop(set: number): number {
-    const { store, nextHops } = this;
-    if (set >= this.#hops.length) this.#growHops(set);
-    nextHops.release(this.#hops[set]!);
-    const hop = set === this.#localSet
-      ? OWN_NEXT_HOP
-      : store.hasMpNextHop(set)
-      ? nextHops.retain(unscoped(store.mpNextHop(set)), scopeOf(store.mpNextHop(set)))
-      : nextHops.retain4(store.columns.nextHop4[set]!);
-    this.#hops[set] = hop;
-    this.#hopSerials[set] = store.serial(set);
-    return hop;
-  }
-
-  #growHops(set: number): void {
-    const size = Math.max(this.#hops.length * 2, set + 1);
-    const hops = new Int32Array(size), serials = new Uint32Array(size);
-    hops.set(this.#hops);
-    serials.set(this.#hopSerials);
-    this.#hops = hops;
-    this.#hopSerials = serials;
+    return this.#hops.of(set);
   }
 
   /** The interface that paths with this set lead out of, where it is known. */
@@ -625,25 +594,3 @@ export class RouterCore implements Router {
 }
 
 const UNRANKED = { isExternal: false, routerId: 0, order: 0 };
-
-function originOf(peer: PeerState, session: SessionFacts): PathOrigin {
-  const { isInternal } = session.wire;
-  return { isLocal: false, isInternal, isClient: isInternal && peer.config.rrClient, routerId: session.routerId };
-}
-
-/** The parts of the configuration that routes depend on, as one text to compare: no peer that the other one lacks. */
-function policyText(config: SpeakerConfig, other: SpeakerConfig): string {
-  const { peers, listen: _listen, ...rest } = config;
-  const names = new Set(other.peers.map(({ name }) => name));
-  const policies = peers.filter(({ name }) => names.has(name)).map((peer) => [
-    peer.name,
-    peer.importFilters,
-    peer.exportFilters,
-    peer.isSameAs,
-    peer.hasCalicoRules,
-    peer.allowLocalAs,
-    peer.clusterId,
-    peer.role,
-  ]);
-  return JSON.stringify([rest, policies]);
-}
